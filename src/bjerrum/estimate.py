@@ -1,0 +1,42 @@
+"""The result of every measurement: a value with its standard error and its unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number that knows how sure it is.
+
+    value           the estimate itself
+    standard_error  one standard deviation of ``value``, same unit; never negative or NaN
+    unit            as printed, "1" for pure numbers
+    n_effective     number of independent samples behind it (1-sigma error bars need at least 2)
+    provenance      where it comes from: method, inputs, source
+    """
+
+    value: float
+    standard_error: float
+    unit: str
+    n_effective: float
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and math.isfinite(self.standard_error)):
+            raise ValueError(f"an Estimate must be finite, got {self.value} +- {self.standard_error}")
+        if self.standard_error < 0:
+            raise ValueError(f"standard_error must not be negative, got {self.standard_error}")
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"{self.value:.4g} +- {self.standard_error:.2g}{unit}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract's form: value, standard_error, unit, n_effective."""
+        data = asdict(self)
+        if not data["provenance"]:
+            del data["provenance"]
+        return data
