@@ -1,10 +1,34 @@
-"""The result of every measurement: a value with its standard error and its unit."""
+"""The two results that everything passes around: an evaluation of forces, and an estimate.
+
+``Evaluation`` is what a potential or a baseline says about one configuration; ``Estimate`` is
+what a measurement says about the world.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energy and forces of one configuration.
+
+    energy  eV
+    forces  shape (n_atoms, 3), eV/angstrom
+    terms   the energy of each named part, eV, where there are several
+    """
+
+    energy: float
+    forces: FloatArray
+    terms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,287 @@
+"""Starting boxes: a solution and a size become an equilibrated periodic configuration.
+
+packmol (Martinez et al., J. Comput. Chem. 30, 2157 (2009)) places rigid water and ions at random
+in the cubic cell that the density asks for; classical dynamics then lets them find a liquid.
+Atom order: waters as O, H, H, then cations, then anions.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Final
+
+import ase.io
+import numpy as np
+import vesin
+from ase import Atoms
+
+from bjerrum.errors import ExternalError, InputError, PhysicsCheckFailed
+from bjerrum.estimate import FloatArray
+from bjerrum.reference.classical import SPCE_JOUNG_CHEATHAM, derived_seed, run_nvt
+from bjerrum.reference.classical_system import MIN_EDGE_ANGSTROM, whole_molecules
+from bjerrum.system import Solution
+
+EQUILIBRATION_PS: Final = 100.0
+_TIMESTEP_FS: Final = 4.0
+_HYDROGEN_MASS_AMU: Final = 4.0
+_FRICTION_PER_PS: Final = 2.0
+
+_PACKMOL_TIMEOUT_S: Final = 300.0
+_WATER_TOLERANCE_ANGSTROM: Final = 0.01
+_WATER_TOLERANCE_DEGREES: Final = 1.0
+_SEARCH_ANGSTROM: Final = 4.0
+
+
+def find_packmol() -> Path:
+    """Return the packmol program: beside this Python, else on PATH; ExternalError if missing."""
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which("packmol", path=beside) or shutil.which("packmol")
+    if found is None:
+        raise ExternalError(
+            f"packmol is needed to build a box, but is neither in {beside} nor on PATH; "
+            "install it with: pip install packmol"
+        )
+    return Path(found)
+
+
+def build_box(
+    solution: Solution,
+    n_waters: int,
+    *,
+    seed: int,
+    tolerance_angstrom: float = 2.0,
+    density: float | None = None,
+) -> Atoms:
+    """Return a periodic cubic box of SPC/E waters and ions, packed at random without overlaps.
+
+    The same arguments give the same box. ``info`` says what is in it: salt,
+    molality_mol_per_kg (of the whole particles placed), temperature_kelvin, n_waters, seed.
+
+    tolerance_angstrom  smallest distance between atoms of different molecules
+    density             kg/m3, for solutions whose density is not published
+    Raises InputError for a box that is too small or ions that round to none, ExternalError if
+    packmol is missing or finds no packing.
+    """
+    n_units = solution.n_formula_units(n_waters)
+    edge = solution.box_edge(n_waters, density=density)
+    if edge < MIN_EDGE_ANGSTROM:
+        raise InputError(
+            f"{n_waters} waters make a box of {edge:.2f} angstrom; use at least "
+            f"{np.ceil(n_waters * (MIN_EDGE_ANGSTROM / edge) ** 3):.0f} waters "
+            f"({MIN_EDGE_ANGSTROM:.1f} angstrom)"
+        )
+    ions = _ion_symbols(solution, n_units)
+    counts = {"water": n_waters, **{symbol: ions.count(symbol) for symbol in dict.fromkeys(ions)}}
+    symbols = ["O", "H", "H"] * n_waters + ions
+    atoms = Atoms(symbols, _pack(counts, edge, seed, tolerance_angstrom), cell=[edge] * 3, pbc=True)
+    atoms.info = {
+        "salt": solution.salt.formula,
+        "molality_mol_per_kg": solution.molality_of(n_units, n_waters),
+        "temperature_kelvin": solution.temperature,
+        "n_waters": n_waters,
+        "seed": seed,
+    }
+    return atoms
+
+
+def _ion_symbols(solution: Solution, n_units: int) -> list[str]:
+    salt = solution.salt
+    cations = [salt.cation.symbol] * (n_units * salt.n_cations)
+    return cations + [salt.anion.symbol] * (n_units * salt.n_anions)
+
+
+def _pack(counts: dict[str, int], edge: float, seed: int, tolerance: float) -> FloatArray:
+    """Return the positions that packmol finds, species by species, angstrom."""
+    program = find_packmol()
+    with tempfile.TemporaryDirectory(prefix="bjerrum-packmol-") as folder:
+        for species in counts:
+            ase.io.write(Path(folder, f"{species}.xyz"), _molecule(species), format="xyz")
+        text = _packmol_input(counts, edge, derived_seed(seed, 2), tolerance)
+        log = _run_packmol(program, text, Path(folder))
+        packed = Path(folder, "packed.xyz")
+        if "Success!" not in log or not packed.is_file():
+            raise ExternalError(
+                f"packmol found no packing with {tolerance:g} angstrom between molecules in "
+                f"{edge:.2f} angstrom; lower the tolerance or take more waters",
+                log=_keep_log(log),
+            )
+        return np.asarray(ase.io.read(packed, format="xyz").positions)
+
+
+def _molecule(species: str) -> Atoms:
+    if species == "water":
+        return Atoms("OH2", SPCE_JOUNG_CHEATHAM.water_positions())
+    return Atoms([species], [[0.0, 0.0, 0.0]])
+
+
+def _packmol_input(counts: dict[str, int], edge: float, seed: int, tolerance: float) -> str:
+    header = f"""\
+tolerance {tolerance}
+seed {seed}
+filetype xyz
+output packed.xyz
+pbc {edge:.10f} {edge:.10f} {edge:.10f}
+"""
+    blocks = [
+        f"structure {species}.xyz\n  number {number}\nend structure\n"
+        for species, number in counts.items()
+    ]
+    return "\n".join([header, *blocks])
+
+
+def _run_packmol(program: Path, text: str, folder: Path) -> str:
+    """Run packmol in ``folder``; return what it printed. ExternalError if it cannot run."""
+    try:
+        done = subprocess.run(
+            [program],
+            input=text,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PACKMOL_TIMEOUT_S,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout.decode(errors="replace") if error.stdout else ""
+        raise ExternalError(
+            f"packmol did not finish within {_PACKMOL_TIMEOUT_S:.0f} s", log=_keep_log(printed)
+        ) from error
+    except OSError as error:
+        raise ExternalError(f"{program} cannot be run: {error}") from error
+    return done.stdout
+
+
+def _keep_log(text: str) -> Path:
+    """Write packmol's output to a file that outlives its temporary directory."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="bjerrum-packmol-", suffix=".log", delete=False
+    ) as log:
+        log.write(text)
+    return Path(log.name)
+
+
+def equilibrate_box(
+    atoms: Atoms, solution: Solution, *, time_ps: float = EQUILIBRATION_PS, seed: int
+) -> Atoms:
+    """Return the box after classical dynamics at its volume and the solution's temperature.
+
+    Rigid SPC/E with Joung-Cheatham ions, 4 fs steps with hydrogens of 4 amu (positions at
+    equilibrium do not depend on masses).
+    Raises PhysicsCheckFailed if temperature or energy has not settled.
+    """
+    result = run_nvt(
+        atoms,
+        SPCE_JOUNG_CHEATHAM,
+        temperature=solution.temperature,
+        time_ps=time_ps,
+        seed=seed,
+        timestep_fs=_TIMESTEP_FS,
+        friction_per_ps=_FRICTION_PER_PS,
+        hydrogen_mass_amu=_HYDROGEN_MASS_AMU,
+    )
+    result.info |= {
+        "equilibration": SPCE_JOUNG_CHEATHAM.name,
+        "equilibration_ps": float(time_ps),
+        "equilibration_seed": seed,
+    }
+    return result
+
+
+def check_box(
+    atoms: Atoms, solution: Solution, n_waters: int, *, density: float | None = None
+) -> dict[str, float]:
+    """Check composition, volume, water geometry and distances between molecules.
+
+    Returns the shortest distance in angstrom between atoms of different molecules for each pair
+    of elements that comes within 4 angstrom, such as {"Li-O": 1.93}.
+    Raises PhysicsCheckFailed naming what is wrong, the figure and its limit.
+    """
+    _check_composition(atoms, solution, n_waters)
+    volume = solution.box_edge(n_waters, density=density) ** 3
+    if abs(atoms.get_volume() / volume - 1) > 1e-9 or not atoms.pbc.all():
+        raise PhysicsCheckFailed(
+            f"box: expected a periodic cell of {volume:.6f} cubic angstrom, "
+            f"got {atoms.get_volume():.6f} with pbc {atoms.pbc.tolist()}"
+        )
+    _check_waters(whole_molecules(atoms, n_waters)[: 3 * n_waters].reshape(-1, 3, 3))
+    shortest = shortest_distances(atoms, n_waters)
+    for pair, distance in shortest.items():
+        limit = _smallest_allowed(*pair.split("-"), solution)
+        if distance < limit:
+            raise PhysicsCheckFailed(
+                f"box: {pair} of different molecules {distance:.3f} angstrom apart, "
+                f"limit {limit} angstrom"
+            )
+    return shortest
+
+
+def _check_composition(atoms: Atoms, solution: Solution, n_waters: int) -> None:
+    ions = _ion_symbols(solution, solution.n_formula_units(n_waters))
+    expected = ["O", "H", "H"] * n_waters + ions
+    if atoms.get_chemical_symbols() != expected:
+        raise PhysicsCheckFailed(
+            f"box: expected {n_waters} waters as O, H, H, then {len(ions)} ions "
+            f"({Atoms(expected).symbols}), got {atoms.symbols}"
+        )
+
+
+def _check_waters(waters: FloatArray) -> None:
+    """Raise unless every water, shape (n_waters, 3, 3), has the rigid model's geometry."""
+    model = SPCE_JOUNG_CHEATHAM
+    arms = waters[:, 1:] - waters[:, :1]
+    bonds = np.linalg.norm(arms, axis=2)
+    cosines = (arms[:, 0] * arms[:, 1]).sum(axis=1) / bonds.prod(axis=1)
+    angles = np.degrees(np.arccos(cosines))
+    for figures, expected, tolerance, name in (
+        (bonds.ravel(), model.oh_bond_angstrom, _WATER_TOLERANCE_ANGSTROM, "O-H in angstrom"),
+        (angles, model.hoh_angle_degrees, _WATER_TOLERANCE_DEGREES, "H-O-H in degrees"),
+    ):
+        worst = figures[np.argmax(np.abs(figures - expected))]
+        if not abs(worst - expected) <= tolerance:
+            raise PhysicsCheckFailed(
+                f"box: a water has {name} {worst:.3f}, expected {expected:.3f} +- {tolerance}"
+            )
+
+
+def shortest_distances(atoms: Atoms, n_waters: int) -> dict[str, float]:
+    """Return the shortest distance between different molecules per pair of elements, angstrom.
+
+    Periodic images count, a molecule's own images too. Pairs farther than 4 angstrom are absent.
+    """
+    molecule = np.arange(len(atoms))
+    molecule[: 3 * n_waters] //= 3
+    search = vesin.NeighborList(cutoff=_SEARCH_ANGSTROM, full_list=True)
+    positions = whole_molecules(atoms, n_waters)
+    first, second, shift, distance = search.compute(
+        positions, atoms.cell.array, periodic=True, quantities="ijSd"
+    )
+    between = (molecule[first] != molecule[second]) | (shift != 0).any(axis=1)
+    elements = np.array(atoms.get_chemical_symbols())
+    kinds = sorted(set(elements))
+    shortest = {}
+    for a, b in combinations_with_replacement(kinds, 2):
+        chosen = distance[between & (elements[first] == a) & (elements[second] == b)]
+        if len(chosen):
+            shortest[f"{a}-{b}"] = float(chosen.min())
+    return shortest
+
+
+def _smallest_allowed(a: str, b: str, solution: Solution) -> float:
+    """Return a distance in angstrom that two atoms of different molecules do not go below.
+
+    Attracting pairs: 1.3 with hydrogen (strong hydrogen bonds are 1.5), 1.5 with a cation (the
+    gas-phase LiF molecule is 1.56); all others repel or touch at more than 1.9.
+    """
+    if "H" in (a, b):
+        return 1.3
+    cation = solution.salt.cation.symbol
+    return 1.5 if (a == cation) != (b == cation) else 1.9

@@ -1,0 +1,157 @@
+"""Labelled frames with their provenance: what a potential is trained and judged on.
+
+A :class:`Dataset` is an immutable list of frames from one level of theory. It is split by block
+(frames of one trajectory are correlated, so neighbours must never straddle training and test),
+and the Coulomb baseline is subtracted before training. Energies are totals and stay in float64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import InputError
+from bjerrum.frames import read_frames
+
+ABSURD_FORCE = 100.0
+"""eV/angstrom. Thermal forces on any atom of a liquid stay below a tenth of this."""
+
+BLOCK_KEYS = ("block", "seed", "trajectory")
+"""Frame keys that name the trajectory block a frame belongs to, in order of preference."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled frames, the block each belongs to, and where they come from.
+
+    frames  energies (eV) and forces (eV/angstrom) in ``atoms.calc``
+    blocks  one name per frame
+    method  the level of theory, one for all frames
+    source  file name
+    sha256  of the file's bytes
+    """
+
+    frames: tuple[Atoms, ...]
+    blocks: tuple[str, ...]
+    method: str
+    source: str
+    sha256: str
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The elements present, in alphabetical order."""
+        return tuple(sorted({s for atoms in self.frames for s in set(atoms.symbols)}))
+
+    def of_blocks(self, blocks: Sequence[str]) -> list[Atoms]:
+        """Return the frames that belong to ``blocks``, in file order."""
+        wanted = set(blocks)
+        return [a for a, b in zip(self.frames, self.blocks, strict=True) if b in wanted]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint sets of blocks."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a labelled extended XYZ file.
+
+    Raises InputError (FrameError) on unusable frames, absurd forces or several levels of theory.
+    """
+    frames = read_frames(path, labelled=True)
+    absurd = [k for k, a in enumerate(frames) if np.abs(a.get_forces()).max() > ABSURD_FORCE]
+    if absurd:
+        raise InputError(
+            f"{path}: frames {absurd[:10]} have forces above {ABSURD_FORCE:g} eV/angstrom; "
+            "check their units or remove them"
+        )
+    without_energy = [k for k, a in enumerate(frames) if "energy" not in a.calc.results]
+    if without_energy and len(without_energy) < len(frames):
+        raise InputError(f"{path}: frames {without_energy[:10]} have no energy, the others have")
+    methods = {str(atoms.info.get("method", "unknown")) for atoms in frames}
+    if len(methods) > 1:
+        raise InputError(f"{path}: expected one level of theory, got {sorted(methods)}")
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return Dataset(tuple(frames), _blocks_of(frames), methods.pop(), Path(path).name, digest)
+
+
+def _blocks_of(frames: Sequence[Atoms]) -> tuple[str, ...]:
+    """Return the block of each frame: from its info, else twenty contiguous stretches."""
+    for key in BLOCK_KEYS:
+        if all(key in atoms.info for atoms in frames):
+            return tuple(str(atoms.info[key]) for atoms in frames)
+    return tuple(str(20 * k // len(frames)) for k in range(len(frames)))
+
+
+def split_blocks(dataset: Dataset, *, n_validation: int, n_test: int, seed: int) -> Split:
+    """Choose whole blocks for validation and test at random; the rest is for training.
+
+    n_validation, n_test  numbers of blocks
+    Raises InputError if no block would be left for training.
+    """
+    blocks = sorted(set(dataset.blocks))
+    if n_validation < 1 or n_test < 0 or n_validation + n_test >= len(blocks):
+        raise InputError(
+            f"{dataset.source}: expected more than {n_validation + n_test} trajectory blocks to "
+            f"set {n_validation} aside for validation and {n_test} for test, got {len(blocks)}"
+        )
+    order = [blocks[k] for k in np.random.default_rng(seed).permutation(len(blocks))]
+    held_back = n_validation + n_test
+    return Split(
+        train=tuple(sorted(order[held_back:])),
+        validation=tuple(sorted(order[n_test:held_back])),
+        test=tuple(sorted(order[:n_test])),
+    )
+
+
+def subtract_baseline(frames: Sequence[Atoms], baseline: ScreenedCoulomb) -> list[Atoms]:
+    """Return frames whose labels are short ranged: label minus screened Coulomb.
+
+    E_target = E_label - E_C and F_target = F_label - F_C (Zhang et al., arXiv:2310.12535).
+    """
+    return _shift_labels(frames, baseline, sign=-1.0)
+
+
+def add_baseline(frames: Sequence[Atoms], baseline: ScreenedCoulomb) -> list[Atoms]:
+    """Undo :func:`subtract_baseline`."""
+    return _shift_labels(frames, baseline, sign=+1.0)
+
+
+def _shift_labels(
+    frames: Sequence[Atoms], baseline: ScreenedCoulomb, *, sign: float
+) -> list[Atoms]:
+    shifted = []
+    for atoms in frames:
+        coulomb = baseline.bind(list(atoms.symbols), atoms.cell.array)(atoms.positions)
+        labels = {"forces": atoms.calc.results["forces"] + sign * coulomb.forces}
+        if "energy" in atoms.calc.results:
+            labels["energy"] = atoms.calc.results["energy"] + sign * coulomb.energy
+        copy = atoms.copy()
+        copy.calc = SinglePointCalculator(copy, **labels)
+        shifted.append(copy)
+    return shifted
+
+
+def fit_energy_shifts(frames: Sequence[Atoms], elements: Sequence[str]) -> dict[str, float]:
+    """Fit one constant energy per element, so that networks learn differences, not totals.
+
+    Least squares of E = sum_e n_e s_e; where compositions do not determine the constants (one
+    composition only, say) the solution of least norm, which keeps the sum exact.
+    Returns eV per atom.
+    """
+    counts = np.array([[Counter(a.symbols)[e] for e in elements] for a in frames], dtype=float)
+    energies = np.array([atoms.calc.results["energy"] for atoms in frames])
+    shifts, *_ = np.linalg.lstsq(counts, energies, rcond=None)
+    return {element: float(shift) for element, shift in zip(elements, shifts, strict=True)}

@@ -1,0 +1,305 @@
+"""Classical reference of an aqueous salt, through OpenMM: single points and constant-NVT runs.
+
+It prepares starting boxes and is a cheap reference for tests; its numbers are a model's, not
+DFT's. Positions go in and come out in angstrom, energies in eV, forces in eV/angstrom. Water is
+rigid: intramolecular energy is zero, and the forces are those between molecules, without
+constraint forces. The model itself: :mod:`bjerrum.reference.classical_system`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import openmm
+from ase import Atoms
+from openmm import unit
+
+from bjerrum.errors import FrameError, InputError, PhysicsCheckFailed
+from bjerrum.estimate import FloatArray
+from bjerrum.reference.classical_system import (
+    SPCE_JOUNG_CHEATHAM,
+    ClassicalForceField,
+    build_system,
+    count_waters,
+    require_rigid,
+    whole_molecules,
+    wrapped_molecules,
+)
+from bjerrum.units import BOLTZMANN, KJ_PER_MOL_IN_EV, NM_IN_ANGSTROM, PS_IN_FS
+
+__all__ = [
+    "SPCE_JOUNG_CHEATHAM",
+    "ClassicalForceField",
+    "ClassicalReference",
+    "NvtRun",
+    "build_system",
+    "check_nvt",
+    "derived_seed",
+    "run_nvt",
+    "sample_nvt",
+]
+
+_CONSTRAINT_TOLERANCE: Final = 1e-6
+_EWALD_TOLERANCE_DYNAMICS: Final = 5e-4
+_EWALD_TOLERANCE_SINGLE_POINT: Final = 1e-5
+_N_BLOCKS: Final = 10
+_FORCE_UNIT: Final = unit.kilojoule_per_mole / unit.angstrom
+
+
+def derived_seed(seed: int, stream: int) -> int:
+    """Return a positive 31-bit seed for one of several generators fed by the user's ``seed``.
+
+    OpenMM and packmol read 0 or a negative seed as "take the clock".
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be a whole number, 0 or larger, got {seed!r}")
+    state = np.random.SeedSequence(entropy=seed, spawn_key=(stream,)).generate_state(1)[0]
+    return int(state) % (2**31 - 2) + 1
+
+
+class ClassicalReference:
+    """Energies and forces of single configurations, in double precision.
+
+    The OpenMM context is kept as long as composition and cell stay the same.
+    """
+
+    def __init__(
+        self,
+        force_field: ClassicalForceField = SPCE_JOUNG_CHEATHAM,
+        *,
+        geometry_tolerance_angstrom: float = 0.01,
+    ) -> None:
+        self.force_field = force_field
+        self.geometry_tolerance_angstrom = geometry_tolerance_angstrom
+        self._key: tuple[object, ...] | None = None
+        self._context: openmm.Context | None = None
+
+    def energy_and_forces(self, atoms: Atoms) -> tuple[float, FloatArray]:
+        """Return the potential energy in eV and the forces in eV/angstrom, shape (n_atoms, 3).
+
+        Raises FrameError for other molecules than water and known ions, for NaN, and for a water
+        that is not the rigid model's within ``geometry_tolerance_angstrom``.
+        """
+        n_waters = count_waters(atoms, self.force_field)
+        positions = whole_molecules(atoms, n_waters)
+        if not np.isfinite(positions).all():
+            raise FrameError("positions hold NaN or infinity")
+        require_rigid(positions, n_waters, self.force_field, self.geometry_tolerance_angstrom)
+        context = self._context_of(atoms)
+        context.setPositions(positions / NM_IN_ANGSTROM)
+        state = context.getState(getEnergy=True, getForces=True)
+        energy = (
+            state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL_IN_EV
+        )
+        forces = state.getForces(asNumpy=True).value_in_unit(_FORCE_UNIT) * KJ_PER_MOL_IN_EV
+        return float(energy), np.asarray(forces)
+
+    def _context_of(self, atoms: Atoms) -> openmm.Context:
+        key = (tuple(atoms.numbers), tuple(atoms.cell.array.ravel()), tuple(atoms.pbc))
+        if self._context is None or key != self._key:
+            _, system = build_system(
+                atoms, self.force_field, ewald_tolerance=_EWALD_TOLERANCE_SINGLE_POINT
+            )
+            platform = openmm.Platform.getPlatformByName("Reference")
+            self._context = openmm.Context(system, openmm.VerletIntegrator(1e-3), platform)
+            self._key = key
+        return self._context
+
+
+@dataclass(frozen=True)
+class NvtRun:
+    """What a constant-NVT run leaves behind, sampled at equal intervals.
+
+    positions          shape (n_samples, n_atoms, 3), angstrom, molecules whole, not wrapped
+    time_ps            shape (n_samples,)
+    temperature        kinetic temperature, shape (n_samples,), K
+    potential_energy   shape (n_samples,), eV
+    n_degrees_of_freedom  3 n_atoms minus constraints
+    """
+
+    positions: FloatArray
+    time_ps: FloatArray
+    temperature: FloatArray
+    potential_energy: FloatArray
+    n_degrees_of_freedom: int
+
+
+def sample_nvt(
+    atoms: Atoms,
+    force_field: ClassicalForceField = SPCE_JOUNG_CHEATHAM,
+    *,
+    temperature: float,
+    time_ps: float,
+    seed: int,
+    timestep_fs: float = 2.0,
+    friction_per_ps: float = 1.0,
+    sample_interval_ps: float = 0.1,
+    hydrogen_mass_amu: float | None = None,
+) -> NvtRun:
+    """Minimise, draw velocities and run Langevin dynamics; the same seed gives the same bits.
+
+    Integrator: LFMiddle, Zhang, Liu et al., J. Phys. Chem. A 123, 6056 (2019), as
+    openmm.LangevinMiddleIntegrator, on one thread of the CPU platform with deterministic forces.
+    Samples start after the minimisation, so the first picoseconds still heat up.
+
+    temperature   K
+    Raises InputError for times that do not fit, PhysicsCheckFailed if the dynamics explode.
+    """
+    steps_per_sample = _whole_steps(sample_interval_ps, timestep_fs)
+    n_samples = round(time_ps / sample_interval_ps)
+    if n_samples < 1 or temperature <= 0:
+        raise InputError(
+            f"expected a positive temperature and at least one sample interval "
+            f"({sample_interval_ps} ps), got {temperature} K and {time_ps} ps"
+        )
+    n_waters = count_waters(atoms, force_field)
+    _, system = build_system(
+        atoms,
+        force_field,
+        ewald_tolerance=_EWALD_TOLERANCE_DYNAMICS,
+        hydrogen_mass_amu=hydrogen_mass_amu,
+    )
+    n_free = 3 * len(atoms) - system.getNumConstraints()
+    integrator = openmm.LangevinMiddleIntegrator(
+        temperature, friction_per_ps, timestep_fs / PS_IN_FS
+    )
+    integrator.setConstraintTolerance(_CONSTRAINT_TOLERANCE)
+    integrator.setRandomNumberSeed(derived_seed(seed, 0))
+    context = _deterministic_context(system, integrator)
+    context.setPositions(whole_molecules(atoms, n_waters) / NM_IN_ANGSTROM)
+    try:
+        openmm.LocalEnergyMinimizer.minimize(context, tolerance=10.0, maxIterations=300)
+        context.setVelocitiesToTemperature(temperature, derived_seed(seed, 1))
+        samples = [_advance(context, steps_per_sample) for _ in range(n_samples)]
+    except openmm.OpenMMException as error:
+        raise PhysicsCheckFailed(
+            f"classical dynamics at {temperature} K broke down ({error}); "
+            "check the starting box for overlaps or shorten the timestep"
+        ) from error
+    positions, kinetic, potential = (np.array(column) for column in zip(*samples, strict=True))
+    return NvtRun(
+        positions=positions,
+        time_ps=np.linspace(sample_interval_ps, n_samples * sample_interval_ps, n_samples),
+        temperature=2 * kinetic / (n_free * BOLTZMANN),
+        potential_energy=potential,
+        n_degrees_of_freedom=n_free,
+    )
+
+
+def _whole_steps(interval_ps: float, timestep_fs: float) -> int:
+    steps = interval_ps * PS_IN_FS / timestep_fs if timestep_fs > 0 else 0.0
+    if steps < 0.5 or abs(steps - round(steps)) > 1e-6:
+        raise InputError(
+            f"the sample interval must be a whole number of timesteps, "
+            f"got {interval_ps} ps and {timestep_fs} fs"
+        )
+    return round(steps)
+
+
+def _deterministic_context(system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+    platform = openmm.Platform.getPlatformByName("CPU")
+    settings = {"Threads": "1", "DeterministicForces": "true"}
+    return openmm.Context(system, integrator, platform, settings)
+
+
+def _advance(context: openmm.Context, n_steps: int) -> tuple[FloatArray, float, float]:
+    """Step; return positions (angstrom), kinetic and potential energy (eV)."""
+    context.getIntegrator().step(n_steps)
+    state = context.getState(getPositions=True, getEnergy=True)
+    return (
+        state.getPositions(asNumpy=True).value_in_unit(unit.angstrom),
+        state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL_IN_EV,
+        state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL_IN_EV,
+    )
+
+
+def check_nvt(run: NvtRun, *, temperature: float) -> dict[str, float]:
+    """Check a run at its seam: right temperature, finite and level potential energy.
+
+    Over the second half of the run, with standard errors s from block averages:
+    |<T> - target| <= 5 s + 1 % of the target, and the mean potential energies of its two halves
+    differ by no more than 5 s + half the standard deviation of the instantaneous energy.
+
+    Returns the figures and their limits. Raises PhysicsCheckFailed when one is violated,
+    InputError if the run has too few samples to tell.
+    """
+    half = len(run.time_ps) // 2
+    if half < 4 * _N_BLOCKS:
+        raise InputError(
+            f"expected at least {8 * _N_BLOCKS} samples to check a run, got {len(run.time_ps)}; "
+            "run longer or sample more often"
+        )
+    if not (np.isfinite(run.potential_energy).all() and np.isfinite(run.temperature).all()):
+        raise PhysicsCheckFailed("classical dynamics: energy or temperature is not finite")
+    temperatures = _block_means(run.temperature[-half:])
+    energies = _block_means(run.potential_energy[-half:])
+    early, late = energies[: _N_BLOCKS // 2], energies[_N_BLOCKS // 2 :]
+    figures = {
+        "temperature_kelvin": float(temperatures.mean()),
+        "temperature_limit_kelvin": 5 * _standard_error(temperatures) + 0.01 * temperature,
+        "potential_energy_ev": float(energies.mean()),
+        "potential_energy_drift_ev": float(late.mean() - early.mean()),
+        "potential_energy_drift_limit_ev": 5
+        * float(np.hypot(_standard_error(early), _standard_error(late)))
+        + 0.5 * float(run.potential_energy[-half:].std()),
+    }
+    if abs(figures["temperature_kelvin"] - temperature) > figures["temperature_limit_kelvin"]:
+        raise PhysicsCheckFailed(
+            f"classical dynamics: mean temperature {figures['temperature_kelvin']:.1f} K, expected "
+            f"{temperature:.1f} +- {figures['temperature_limit_kelvin']:.1f} K; "
+            "run longer or shorten the timestep"
+        )
+    if abs(figures["potential_energy_drift_ev"]) > figures["potential_energy_drift_limit_ev"]:
+        raise PhysicsCheckFailed(
+            f"classical dynamics: potential energy still drifts by "
+            f"{figures['potential_energy_drift_ev']:.2f} eV (limit "
+            f"{figures['potential_energy_drift_limit_ev']:.2f} eV); equilibrate longer"
+        )
+    return figures
+
+
+def _block_means(series: FloatArray) -> FloatArray:
+    return np.array([block.mean() for block in np.array_split(series, _N_BLOCKS)])
+
+
+def _standard_error(blocks: FloatArray) -> float:
+    return float(blocks.std(ddof=1) / np.sqrt(len(blocks)))
+
+
+def run_nvt(
+    atoms: Atoms,
+    force_field: ClassicalForceField = SPCE_JOUNG_CHEATHAM,
+    *,
+    temperature: float,
+    time_ps: float,
+    seed: int,
+    timestep_fs: float = 2.0,
+    friction_per_ps: float = 1.0,
+    hydrogen_mass_amu: float | None = None,
+) -> Atoms:
+    """Return the box after a checked constant-NVT run; see sample_nvt and check_nvt.
+
+    Molecules are whole, their first atom inside the cell; no velocities; ``info`` is kept.
+    """
+    run = sample_nvt(
+        atoms,
+        force_field,
+        temperature=temperature,
+        time_ps=time_ps,
+        seed=seed,
+        timestep_fs=timestep_fs,
+        friction_per_ps=friction_per_ps,
+        hydrogen_mass_amu=hydrogen_mass_amu,
+    )
+    check_nvt(run, temperature=temperature)
+    result = Atoms(
+        numbers=atoms.numbers,
+        positions=run.positions[-1],
+        cell=atoms.cell,
+        pbc=atoms.pbc,
+        info=dict(atoms.info),
+    )
+    result.positions = wrapped_molecules(result, count_waters(atoms, force_field))
+    return result

@@ -1,0 +1,70 @@
+"""Validated settings from TOML: unknown keys and wrong types are one clear line, not a surprise."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bjerrum.errors import InputError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Spec(BaseModel):
+    """Base of all settings: immutable, and strict about keys and types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def read_spec(path: Path, model: type[SpecT]) -> SpecT:
+    """Read a TOML file into ``model``.
+
+    Raises InputError, one line that names the file, the key, what was expected and what came.
+    """
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a TOML file, but it cannot be read ({error.strerror})"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not valid TOML: {error}") from error
+    return validate_spec(data, model, str(path))
+
+
+def validate_spec(data: dict[str, Any], model: type[SpecT], where: str) -> SpecT:
+    """Validate ``data``; the first problem becomes an InputError that starts with ``where``."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_first_problem(error, data, model)}") from error
+
+
+def _first_problem(error: ValidationError, data: dict[str, Any], model: type[Spec]) -> str:
+    problem = error.errors(include_url=False)[0]
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "the file"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(model, location[:-1]))
+        return f"unknown key {key!r}; expected one of: {known}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing"
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {reason[0].lower() + reason[1:]}, got {problem['input']!r}"
+
+
+def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    for name in location:
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return sorted(model.model_fields)
