@@ -39,7 +39,7 @@ def water_dielectric_constant(temperature: float) -> float:
     """Return the static dielectric constant of water.
 
     epsilon = 87.740 - 0.40008 t + 9.398e-4 t^2 - 1.410e-6 t^3, t in Celsius
-    (Malmberg & Maryott 1956, measured from 0 to 100 C; their stated accuracy is 0.05 units).
+    (Malmberg & Maryott 1956, measured from 0 to 100 C to better than 0.1 %).
 
     temperature  K; InputError outside 273.15-373.15 K
     """
@@ -55,3 +55,25 @@ def water_density(temperature: float) -> float:
     """
     celsius = check_liquid_water(temperature)
     return float(polyval(celsius, _KELL_NUMERATOR) / polyval(celsius, _KELL_DENOMINATOR))
+
+
+def water_viscosity(temperature: float) -> float:
+    """Return the viscosity of water in mPa s.
+
+    eta = (t + 246)/((0.05594 t + 5.2842) t + 137.37), t in Celsius (Laliberte 2007).
+
+    temperature  K; InputError outside 273.15-373.15 K
+    """
+    celsius = check_liquid_water(temperature)
+    return float((celsius + 246.0) / polyval(celsius, (137.37, 5.2842, 0.05594)))
+
+
+def water_self_diffusion(temperature: float) -> float:
+    """Return the self-diffusion coefficient of water in 1e-9 m2/s.
+
+    D = 16.35 (T/215.05 - 1)^2.063 (Holz, Heil & Sacco 2000, NMR).
+
+    temperature  K; InputError outside 273.15-373.15 K
+    """
+    check_liquid_water(temperature)
+    return float(16.35 * (temperature / 215.05 - 1.0) ** 2.063)
