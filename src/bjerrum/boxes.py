@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Final
@@ -112,7 +111,7 @@ def _pack(counts: dict[str, int], edge: float, seed: int, tolerance: float) -> F
                 f"{edge:.2f} angstrom; lower the tolerance or take more waters",
                 log=_keep_log(log),
             )
-        return np.asarray(ase.io.read(packed, format="xyz").positions)
+        return np.loadtxt(packed, skiprows=2, usecols=(1, 2, 3))
 
 
 def _molecule(species: str) -> Atoms:
@@ -138,18 +137,21 @@ pbc {edge:.10f} {edge:.10f} {edge:.10f}
 
 def _run_packmol(program: Path, text: str, folder: Path) -> str:
     """Run packmol in ``folder``; return what it printed. ExternalError if it cannot run."""
+    script = folder / "packmol.inp"
+    script.write_text(text)
     try:
-        done = subprocess.run(
-            [program],
-            input=text,
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_PACKMOL_TIMEOUT_S,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        with script.open() as seekable:  # packmol rewinds its standard input
+            done = subprocess.run(
+                [program],
+                stdin=seekable,
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_PACKMOL_TIMEOUT_S,
+                check=False,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
     except subprocess.TimeoutExpired as error:
         printed = error.stdout.decode(errors="replace") if error.stdout else ""
         raise ExternalError(
@@ -215,7 +217,7 @@ def check_box(
     _check_waters(whole_molecules(atoms, n_waters)[: 3 * n_waters].reshape(-1, 3, 3))
     shortest = shortest_distances(atoms, n_waters)
     for pair, distance in shortest.items():
-        limit = _smallest_allowed(*pair.split("-"), solution)
+        limit = _smallest_allowed(pair, solution)
         if distance < limit:
             raise PhysicsCheckFailed(
                 f"box: {pair} of different molecules {distance:.3f} angstrom apart, "
@@ -275,13 +277,13 @@ def shortest_distances(atoms: Atoms, n_waters: int) -> dict[str, float]:
     return shortest
 
 
-def _smallest_allowed(a: str, b: str, solution: Solution) -> float:
+def _smallest_allowed(pair: str, solution: Solution) -> float:
     """Return a distance in angstrom that two atoms of different molecules do not go below.
 
     Attracting pairs: 1.3 with hydrogen (strong hydrogen bonds are 1.5), 1.5 with a cation (the
     gas-phase LiF molecule is 1.56); all others repel or touch at more than 1.9.
     """
-    if "H" in (a, b):
+    elements = pair.split("-")
+    if "H" in elements:
         return 1.3
-    cation = solution.salt.cation.symbol
-    return 1.5 if (a == cation) != (b == cation) else 1.9
+    return 1.5 if elements.count(solution.salt.cation.symbol) == 1 else 1.9

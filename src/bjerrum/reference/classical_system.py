@@ -1,8 +1,9 @@
 """Rigid SPC/E water with monatomic ions as an OpenMM system.
 
-Run by :mod:`bjerrum.reference.classical`. Parameters come from the force field file that OpenMM ships, by Lorentz-Berthelot combination.
-Coulomb by particle mesh Ewald; Lennard-Jones switched to zero over the last angstrom before the
-cutoff, with the isotropic tail correction. Atom order: waters as O, H, H, then ions.
+Run by :mod:`bjerrum.reference.classical`. Parameters come from the force field file that OpenMM
+ships, by Lorentz-Berthelot combination. Coulomb by particle mesh Ewald; Lennard-Jones switched to
+zero over the last angstrom before the cutoff, with the isotropic tail correction. Atom order:
+waters as O, H, H, then ions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bjerrum.units import NM_IN_ANGSTROM
 
 MAX_CUTOFF_ANGSTROM: Final = 9.0
 MIN_CUTOFF_ANGSTROM: Final = 4.5
-"""Below it the cutoff runs into the Lennard-Jones well of water itself (minimum at 3.55 angstrom)."""
+"""Below it the cutoff runs into the Lennard-Jones well of water (minimum at 3.55 angstrom)."""
 
 _CUTOFF_PER_EDGE: Final = 0.49
 """OpenMM refuses a cutoff above half of the shortest edge."""
