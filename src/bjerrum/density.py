@@ -41,6 +41,10 @@ For the alkali halides with a Laliberte row, to 4 mol/kg, neglecting the change 
 volume over 5 K moves the density by at most 0.15 %; over 10 K by 0.3 %.
 """
 
+_EXTRAPOLATION: Final = 1.05
+"""Molalities to 5 % beyond the last measurement are computed: the density moves by less than 0.1 %
+between models there."""
+
 LALIBERTE: Final = "laliberte"
 PITZER: Final = "pitzer"
 
@@ -51,7 +55,7 @@ class DensityModel:
 
     name             "laliberte" or "pitzer"
     coefficients     as in the data file: c0..c4, or V0 (cm3/mol), beta0, beta1, C
-    max_molality     mol/kg
+    max_molality     mol/kg, of the measurements
     min_temperature, max_temperature   K
     """
 
@@ -64,12 +68,18 @@ class DensityModel:
     max_temperature: float
     source: Source
 
+    @property
+    def highest_molality(self) -> float:
+        """mol/kg; 5 % beyond the last measurement."""
+        return _EXTRAPOLATION * self.max_molality
+
     def check_range(self, molality: float, temperature: float) -> None:
         """Raise InputError outside the measurements that the model rests on."""
-        if not 0 <= molality <= self.max_molality:
+        if not 0 <= molality <= self.highest_molality:
             raise InputError(
                 f"no density of {self.salt} at {molality:g} mol/kg: the {self.name} model holds "
-                f"from 0 to {self.max_molality:.4g} mol/kg; lower the molality or give a density"
+                f"from 0 to {self.highest_molality:.4g} mol/kg; "
+                "lower the molality or give a density"
             )
         if not self.min_temperature <= temperature <= self.max_temperature:
             raise InputError(
@@ -221,10 +231,10 @@ def molality_of_molarity(salt: str, molarity: float, temperature: float) -> floa
         density = model.density(molality, temperature)
         return molarity_of_molality(molality, molar_mass=model.molar_mass, density=density)
 
-    highest = molarity_at(model.max_molality)
+    highest = molarity_at(model.highest_molality)
     if not 0 <= molarity <= highest:
         raise InputError(
-            f"no density of {salt} at {molarity:g} mol/L: the {model.name} model is fitted "
+            f"no density of {salt} at {molarity:g} mol/L: the {model.name} model holds "
             f"from 0 to {highest:.4g} mol/L"
         )
-    return float(brentq(lambda m: molarity_at(m) - molarity, 0.0, model.max_molality))
+    return float(brentq(lambda m: molarity_at(m) - molarity, 0.0, model.highest_molality))

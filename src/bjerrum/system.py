@@ -151,6 +151,8 @@ class Solution:
     temperature: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.salt, Salt):
+            raise InputError(f"expected a Salt, got {self.salt!r}; use Salt.parse")
         object.__setattr__(self, "molality", _finite(self.molality, "molality"))
         object.__setattr__(self, "temperature", _finite(self.temperature, "temperature"))
         if not 0 <= self.molality <= MAX_MOLALITY:
