@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from bjerrum.report.document import Answer, EstimateDocument, Reference, RunDocument
+from bjerrum.report.document import Answer, EstimateDocument, Kind, Reference, RunDocument
 from bjerrum.report.rounding import (
     formula_text,
     number,
     pair_text,
+    published,
     signed,
-    unit_text,
     with_error,
+    with_unit,
 )
 
 AGREES_WITHIN = 2.0
@@ -23,13 +23,16 @@ AGREES_WITHIN = 2.0
 DISAGREES_BEYOND = 3.0
 """Combined standard errors; 0.3 % of honest normal error bars deviate more."""
 
-Verdict = Literal["agrees", "in doubt", "disagrees", "not judged"]
-MARKS: dict[Verdict, str] = {"agrees": "●", "in doubt": "▲", "disagrees": "■", "not judged": "○"}
+FEW_SAMPLES = 10.0
+"""Below this many independent samples the standard error itself is uncertain by a quarter."""
+
+Verdict = Literal["agrees", "borderline", "disagrees", "not judged"]
+MARKS: dict[Verdict, str] = {"agrees": "●", "borderline": "▲", "disagrees": "■", "not judged": "○"}
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """This run minus the published value.
+    """The estimate of this run minus a published value.
 
     difference  in the unit of the answer
     sigmas      difference / sqrt(standard_error^2 + uncertainty^2); None where a part is unknown
@@ -45,7 +48,7 @@ class Deviation:
             return "not judged"
         if abs(self.sigmas) <= AGREES_WITHIN:
             return "agrees"
-        return "in doubt" if abs(self.sigmas) <= DISAGREES_BEYOND else "disagrees"
+        return "borderline" if abs(self.sigmas) <= DISAGREES_BEYOND else "disagrees"
 
     @property
     def mark(self) -> str:
@@ -54,7 +57,7 @@ class Deviation:
 
 
 def deviation(estimate: EstimateDocument, reference: Reference) -> Deviation:
-    """Return the deviation of an estimate from a published value, judged if both errors are known."""
+    """Return estimate minus published value, judged where both errors are known."""
     difference = estimate.value - reference.value
     if reference.uncertainty is None or estimate.standard_error == 0:
         return Deviation(difference, None)
@@ -68,14 +71,27 @@ def deviation_text(estimate: EstimateDocument, reference: Reference) -> str:
     found = deviation(estimate, reference)
     if found.sigmas is None:
         error = estimate.standard_error or reference.uncertainty or 0.0
-        return _with_unit(signed(found.difference, error), estimate.unit)
+        return with_unit(signed(found.difference, error), estimate.unit)
     return f"{signed(found.sigmas, max(1.0, abs(found.sigmas) / 100))} σ"
 
 
-def value_text(value: float, error: float | None, unit: str) -> str:
-    """Return a value with its error (where known) and unit."""
-    text = number(value) if error is None else with_error(value, error)
-    return _with_unit(text, unit)
+def estimate_text(answer: Answer) -> str:
+    """Return the estimate of an answer, rounded to its standard error, with its unit."""
+    if answer.estimate is None:
+        return "not determined"
+    text = with_error(answer.estimate.value, answer.estimate.standard_error)
+    return with_unit(text, answer.unit)
+
+
+def samples_text(n_effective: float) -> str:
+    """Return how many independent samples stand behind a number, with a warning where few."""
+    text = f"about {number(n_effective, 2)} independent samples"
+    return f"only {text}: the error bar is rough" if n_effective < FEW_SAMPLES else text
+
+
+def published_text(value: float, uncertainty: float | None, unit: str) -> str:
+    """Return a published value with its uncertainty, where it has one, and its unit."""
+    return with_unit(published(value, uncertainty), unit)
 
 
 def answer_sentence(document: RunDocument) -> str:
@@ -93,18 +109,18 @@ def answer_sentence(document: RunDocument) -> str:
 
 
 def agreement_sentence(document: RunDocument) -> str:
-    """Return how many comparisons agree; those without both error bars are counted apart."""
-    verdicts = [found.verdict for found in _deviations(document)]
-    judged = [verdict for verdict in verdicts if verdict != "not judged"]
-    if not judged:
+    """Return how many comparisons agree, apart for experiments and simulations."""
+    clauses = [
+        _agreement_clause(kind, verdicts)
+        for kind, verdicts in _verdicts(document).items()
+        if verdicts
+    ]
+    if not clauses:
         return "No published value with an error bar was available to judge these numbers against."
-    agreeing, refused = judged.count("agrees"), judged.count("disagrees")
-    text = (
-        f"{agreeing} of {_count(len(judged), 'comparison')} with published values that carry an "
-        f"error bar {'lies' if agreeing == 1 else 'lie'} within "
-        f"{number(AGREES_WITHIN)} combined standard errors"
+    return (
+        f"Within {number(AGREES_WITHIN)} combined standard errors: {' and '.join(clauses)}. "
+        "Only comparisons with both error bars known are counted."
     )
-    return f"{text}; {refused} beyond {number(DISAGREES_BEYOND)}." if refused else f"{text}."
 
 
 def checks_sentence(document: RunDocument) -> str:
@@ -124,24 +140,32 @@ def checks_sentence(document: RunDocument) -> str:
 def _clause(answer: Answer) -> str:
     if answer.estimate is None:
         return f"the {pair_text(answer.quantity)} was not determined"
-    ours = value_text(answer.estimate.value, answer.estimate.standard_error, answer.unit)
-    text = f"the {pair_text(answer.quantity)} is {ours}"
+    text = f"the {pair_text(answer.quantity)} is {estimate_text(answer)}"
     ranked = sorted(answer.references, key=lambda reference: reference.kind != "experiment")
     if not ranked:
         return text
     best = ranked[0]
-    return f"{text} ({best.kind}: {value_text(best.value, best.uncertainty, answer.unit)})"
+    return f"{text} ({best.kind}: {published_text(best.value, best.uncertainty, answer.unit)})"
 
 
-def _deviations(document: RunDocument) -> Iterator[Deviation]:
+def _agreement_clause(kind: Kind, verdicts: list[Verdict]) -> str:
+    agreeing, refused = verdicts.count("agrees"), verdicts.count("disagrees")
+    text = f"{agreeing} of {_count(len(verdicts), 'comparison')} with {kind}"
+    if not refused:
+        return text
+    return f"{text} ({refused} off by more than {number(DISAGREES_BEYOND)})"
+
+
+def _verdicts(document: RunDocument) -> dict[Kind, list[Verdict]]:
+    judged: dict[Kind, list[Verdict]] = {"experiment": [], "simulation": []}
     for answer in document.answers:
-        if answer.estimate is not None:
-            for reference in answer.references:
-                yield deviation(answer.estimate, reference)
-
-
-def _with_unit(text: str, unit: str) -> str:
-    return f"{text}\N{NO-BREAK SPACE}{unit_text(unit)}" if unit_text(unit) else text
+        if answer.estimate is None:
+            continue
+        for reference in answer.references:
+            verdict = deviation(answer.estimate, reference).verdict
+            if verdict != "not judged":
+                judged[reference.kind].append(verdict)
+    return judged
 
 
 def _count(n: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from bjerrum.report import style
-from bjerrum.report.comparison import value_text
+from bjerrum.report.comparison import published_text
 from bjerrum.report.document import (
     LearningCurve,
     Nve,
@@ -35,6 +36,15 @@ MAX_POINTS = 1500
 
 BLOCKS = 40
 """Block means drawn over each noisy time series."""
+
+DASHES = ("solid", "dash", "dot")
+"""Told apart by dash where there are more replicas than colours."""
+
+HOVER_WIDTH = 48
+"""Characters per line of a citation that appears under the pointer."""
+
+NARROW_STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
+"""Marks per decade of a logarithmic axis that spans less than a decade."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -72,11 +82,12 @@ def time_series_figure(series: TimeSeries, target_temperature: float) -> Figure:
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     mean_energy = mean_production_energy(series)
     for index, replica in enumerate(series.replicas):
-        colour = style.REPLICAS[index % len(style.REPLICAS)]
+        dash, position = divmod(index, len(style.REPLICAS))
+        look = {"color": style.REPLICAS[position], "dash": DASHES[dash % len(DASHES)]}
         time = np.asarray(replica.time_ps)
         energy = np.asarray(replica.potential_energy_eV) - mean_energy
         for row, values in ((1, np.asarray(replica.kinetic_temperature_K)), (2, energy)):
-            for trace in _noisy_traces(replica, time, values, colour, show_legend=row == 1):
+            for trace in _noisy_traces(replica, time, values, look, show_legend=row == 1):
                 figure.add_trace(trace, row=row, col=1)
     figure.add_hline(
         y=target_temperature, row=1, col=1, line={"color": style.INK, "dash": "dash", "width": 1.5}
@@ -116,16 +127,16 @@ def nve_figure(nve: Nve) -> Figure:
             hovertemplate="%{x:.3g} ps: %{y:.3g} meV/atom<extra></extra>",
         )
     )
-    figure.update_layout(**_layout(290))
+    figure.update_layout(**_layout(240))
     figure.update_xaxes(**_axis("time / ps"))
-    figure.update_yaxes(**_axis("ΔE<sub>total</sub> / (meV/atom)"))
+    figure.update_yaxes(**_axis("ΔE<sub>tot</sub> / (meV/atom)"))
     return _finish(
         figure,
         "figure-nve",
         "Total energy at constant energy (NVE)",
         f"Line chart of total energy per atom against time over {number(nve.time_ps[-1])} ps; "
         f"drift {number(nve.drift_meV_per_atom_per_ps, 2)} meV per atom and ps.",
-        420,
+        680,
     )
 
 
@@ -146,7 +157,11 @@ def learning_figure(curve: LearningCurve) -> Figure:
     figure.update_layout(**_layout(290))
     figure.update_xaxes(**_axis(curve.progress_name))
     figure.update_yaxes(
-        **_axis("force RMSE / (meV/Å)"), type="log", dtick="D2", range=_log_range(rmse)
+        **_axis("force RMSE / (meV/Å)"),
+        type="log",
+        range=_log_range(rmse),
+        tickvals=(ticks := _log_ticks(rmse)),
+        ticktext=[number(tick) for tick in ticks],
     )
     return _finish(
         figure,
@@ -155,7 +170,7 @@ def learning_figure(curve: LearningCurve) -> Figure:
         f"Line chart on a logarithmic scale: force error on the validation frames falls from "
         f"{number(rmse[0], 3)} to {number(rmse[-1], 3)} meV/Å by {curve.progress_name} "
         f"{number(curve.progress[-1])}.",
-        420,
+        330,
     )
 
 
@@ -218,7 +233,8 @@ def _published_curve(curve: ReferenceCurve) -> go.Scatter:
         x=np.asarray(curve.r_angstrom),
         y=np.asarray(curve.g),
         line={"color": kind.colour, "width": 1.4, "dash": "dash"},
-        hovertemplate="r = %{x:.3f} Å<br>g = %{y:.3f}<br>" + _cited(curve) + "<extra></extra>",
+        text=[_cited(curve)] * len(curve.r_angstrom),
+        hoverinfo="x+y+text",
     )
 
 
@@ -226,19 +242,22 @@ def _marker_traces(marker: PeakMarker, top: float) -> list[go.Scatter]:
     """Draw a drop line, a band of the uncertainty, and a symbol that names its source."""
     kind = style.KINDS[marker.kind]
     r, width = marker.r_angstrom, marker.uncertainty_angstrom
-    hover = f"{value_text(r, width, 'angstrom')}<br>{_cited(marker)}<extra></extra>"
+    hover = f"{published_text(r, width, 'angstrom')}<br>{_cited(marker)}"
     drop = go.Scatter(
-        x=[r, r], y=[0, top], mode="lines", line={"color": kind.colour, "width": 1, "dash": "dot"}
+        x=[r, r],
+        y=[0, top],
+        mode="lines",
+        line={"color": kind.colour, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
     )
     symbol = go.Scatter(
         x=[r],
         y=[top],
         mode="markers",
         marker={"color": kind.colour, "symbol": kind.plotly_symbol, "size": 8},
-        error_x={"array": [width], "color": kind.colour, "width": 3} if width else None,
-        hovertemplate=hover,
+        text=[hover],
+        hoverinfo="text",
     )
-    drop.hoverinfo = "skip"
     if not width:
         return [drop, symbol]
     band = go.Scatter(
@@ -253,7 +272,12 @@ def _marker_traces(marker: PeakMarker, top: float) -> list[go.Scatter]:
 
 
 def _noisy_traces(
-    replica: ReplicaSeries, time: FloatArray, values: FloatArray, colour: str, *, show_legend: bool
+    replica: ReplicaSeries,
+    time: FloatArray,
+    values: FloatArray,
+    look: dict[str, str],
+    *,
+    show_legend: bool,
 ) -> list[go.Scatter]:
     """Draw every value faintly and block means on top."""
     name = html.escape(replica.replica)
@@ -269,7 +293,7 @@ def _noisy_traces(
     raw = go.Scatter(
         x=thin_time,
         y=thin_values,
-        line={"color": _transparent(colour, 0.28), "width": 0.8},
+        line={"color": _transparent(look["color"], 0.28), "width": 0.8},
         hoverinfo="skip",
         showlegend=False,
         legendgroup=name,
@@ -280,7 +304,7 @@ def _noisy_traces(
         name=name,
         legendgroup=name,
         showlegend=show_legend,
-        line={"color": colour, "width": 2},
+        line={**look, "width": 2},
         hovertemplate=f"{name}<br>block mean at %{{x:.3g}} ps: %{{y:.5~g}}<extra></extra>",
     )
     return [raw, means]
@@ -295,10 +319,20 @@ def _log_range(values: list[float]) -> list[float]:
     return [math.log10(min(values)) - 0.1, math.log10(max(values)) + 0.1]
 
 
+def _log_ticks(values: list[float]) -> list[float]:
+    low, high = (10**end for end in _log_range(values))
+    decades = math.log10(high / low)
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.8 else NARROW_STEPS
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    ticks = [round(step * 10.0**exponent, 9) for exponent in exponents for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
 def _cited(source: PeakMarker | ReferenceCurve) -> str:
     conditions = getattr(source, "conditions", None)
-    parts = [source.kind if conditions is None else f"{source.kind}, {conditions}", source.citation]
-    return "<br>".join(html.escape(part) for part in parts)
+    kind = source.kind if not conditions else f"{source.kind}, {conditions}"
+    lines = textwrap.wrap(kind, HOVER_WIDTH) + textwrap.wrap(source.citation, HOVER_WIDTH)
+    return "<br>".join(html.escape(line) for line in lines)
 
 
 def _transparent(colour: str, alpha: float) -> str:
@@ -324,7 +358,7 @@ def _layout(pixels: int, *, legend: bool = False) -> dict[str, Any]:
     return {
         "template": "none",
         "height": pixels,
-        "margin": {"l": 48, "r": 10, "t": 10, "b": 44},
+        "margin": {"l": 48, "r": 10, "t": 10, "b": 48},
         "font": {"family": FONT, "size": 12, "color": style.INK},
         "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 12}},
         "showlegend": legend,

@@ -17,18 +17,37 @@ _SMALLEST_PLAIN_EXPONENT = -3
 _DOUBLE_PRECISION = 1e-15
 
 
-def with_error(value: float, error: float) -> str:
-    """Return "value ± error": error to 2 significant digits, value to the same decimal place.
+def with_error(value: float, error: float, digits: int = 2) -> str:
+    """Return "value ± error": error to ``digits`` significant digits, value to the same place.
 
     1.96834 and 0.01278 give "1.968 ± 0.013". Both share one power of ten, which is written out
     where the larger of the two is 10^5 or more, or below 10^-3. An error of zero, or below
     double precision, rounds nothing.
     """
     if error <= _DOUBLE_PRECISION * abs(value):
-        return f"{number(value, 10)}{_SPACE}±{_SPACE}{number(error, 2)}"
-    rounded, rounded_error, exponent = _round_together(value, error)
+        return f"{number(value, 10)}{_SPACE}±{_SPACE}{number(error, digits)}"
+    rounded, rounded_error, exponent = _round_together(value, error, digits)
     text = f"{rounded}{_SPACE}±{_SPACE}{rounded_error}"
     return f"({text}){_power_of_ten(exponent)}" if exponent else text
+
+
+def published(value: float, uncertainty: float | None) -> str:
+    """Return a published value: like :func:`with_error`, but "4.9 ± 0.3" gains no digit."""
+    if uncertainty is None:
+        return number(value)
+    has_one_digit = float(f"{uncertainty:.0e}") == uncertainty
+    return with_error(value, uncertainty, digits=1 if has_one_digit else 2)
+
+
+def with_unit(text: str, unit: str) -> str:
+    """Return a rounded number with its unit; a unit such as 1e-9 m2/s becomes a factor."""
+    printed = unit_text(unit)
+    if not printed:
+        return text
+    if not re.match(r"10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]", printed):
+        return f"{text}{_SPACE}{printed}"
+    factor = f"({text})" if "±" in text and not text.startswith("(") else text
+    return f"{factor} ×{_SPACE}{printed}"
 
 
 def signed(value: float, error: float) -> str:
@@ -36,7 +55,7 @@ def signed(value: float, error: float) -> str:
     if error <= _DOUBLE_PRECISION * abs(value):
         text = number(value, 10)
     else:
-        rounded, _, exponent = _round_together(value, error)
+        rounded, _, exponent = _round_together(value, error, 2)
         text = rounded + (_power_of_ten(exponent) if exponent else "")
     has_sign = value > 0 and any(digit in "123456789" for digit in text)
     return f"+{text}" if has_sign else text
@@ -48,7 +67,11 @@ def number(value: float, digits: int = 6) -> str:
         return f"{value:,}".replace(",", _THIN_SPACE).replace("-", _MINUS)
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     text = mantissa.replace("-", _MINUS)
-    return text + _power_of_ten(int(exponent)) if exponent else text
+    if not exponent:
+        return text
+    if 0 < int(exponent) <= _LARGEST_PLAIN_EXPONENT:
+        return number(int(float(f"{value:.{digits}g}")))
+    return text + _power_of_ten(int(exponent))
 
 
 def unit_text(unit: str) -> str:
@@ -72,15 +95,15 @@ def pair_text(text: str) -> str:
     return re.sub(r"\b([A-Z][a-z]?)-([A-Z][a-z]?)\b", "\\1\N{EN DASH}\\2", text)
 
 
-def _round_together(value: float, error: float) -> tuple[str, str, int]:
+def _round_together(value: float, error: float, digits: int) -> tuple[str, str, int]:
     """Return value and error as text, and the power of ten (0: none) to multiply both by."""
     exponent = math.floor(math.log10(max(abs(value), error)))
     if _SMALLEST_PLAIN_EXPONENT <= exponent <= _LARGEST_PLAIN_EXPONENT:
         exponent = 0
     with localcontext(prec=40):
         scaled_error = Decimal(error).scaleb(-exponent)
-        second_digit = int(f"{scaled_error:.1e}".partition("e")[2]) - 1
-        quantum = Decimal(1).scaleb(second_digit)
+        first_digit = int(f"{scaled_error:.{digits - 1}e}".partition("e")[2])
+        quantum = Decimal(1).scaleb(first_digit - digits + 1)
         rounded = Decimal(value).scaleb(-exponent).quantize(quantum)
         rounded_error = scaled_error.quantize(quantum)
     sign = _MINUS if rounded < 0 else ""
@@ -88,4 +111,4 @@ def _round_together(value: float, error: float) -> tuple[str, str, int]:
 
 
 def _power_of_ten(exponent: int) -> str:
-    return f"{_SPACE}×{_SPACE}10{str(exponent).translate(_SUPERSCRIPT)}"
+    return f" ×{_SPACE}10{str(exponent).translate(_SUPERSCRIPT)}"

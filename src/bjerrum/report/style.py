@@ -41,7 +41,7 @@ KINDS: Final[dict[Kind, KindStyle]] = {
 
 
 def distance_range(rdfs: Iterable[Rdf]) -> tuple[float, float]:
-    """Return the common distance axis in angstrom: half an angstrom before the first rise, to the end."""
+    """Return the common distance axis in angstrom, from just before the first rise of any g."""
     shown = list(rdfs)
     rises = [
         next((r for r, g in zip(rdf.r_angstrom, rdf.g, strict=True) if g > 0.01 * max(rdf.g)), 0.0)

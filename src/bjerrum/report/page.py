@@ -1,0 +1,135 @@
+"""The report of one run as a single HTML page that needs no network.
+
+The page is a function of the results document alone: no clock, no randomness, so two renderings
+are identical byte for byte. Plotly's code is embedded once; the page's own policy forbids the
+browser to load anything or to run any script but the embedded ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from pydantic import ValidationError
+
+from bjerrum.errors import InputError
+from bjerrum.report import comparison, figures, rounding, style
+from bjerrum.report.document import RunDocument
+from bjerrum.report.files import write_atomically
+
+RESULTS_NAME = "results.json"
+REPORT_NAME = "report.html"
+
+
+def report_run(run_dir: Path) -> Path:
+    """Write ``report.html`` of a run folder from its ``results.json`` and return its path.
+
+    Raises InputError where results.json is missing, damaged or not a results document.
+    """
+    source = Path(run_dir) / RESULTS_NAME
+    try:
+        results = json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"cannot read {source} ({error.strerror}); give the folder of a finished run"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{source} is not JSON ({error}); run again to rewrite it") from error
+    return write_report(results, Path(run_dir) / REPORT_NAME)
+
+
+def write_report(results: dict[str, Any], path: Path) -> Path:
+    """Write the page of a results document to ``path``, whole or not at all; return ``path``.
+
+    Raises InputError where the document breaks its schema or the path cannot be written, and
+    ExternalError where the disk is full.
+    """
+    page = render_report(read_document(results))
+    return write_atomically(page.encode("utf-8"), Path(path))
+
+
+def read_document(results: dict[str, Any]) -> RunDocument:
+    """Return the validated document; InputError names the first offending key."""
+    try:
+        return RunDocument.model_validate(results)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        more = f" (and {len(others)} more)" if others else ""
+        raise InputError(f"results document: {where}: {first['msg']}{more}") from error
+
+
+def render_report(document: RunDocument) -> str:
+    """Return the page as HTML text."""
+    environment = _environment()
+    scripts = [get_plotlyjs(), _source(environment, "report.js")]
+    return environment.get_template("report.html.j2").render(
+        document=document,
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_policy_hash(script) for script in scripts],
+        stylesheet=Markup(_source(environment, "report.css")),
+        **_figures(document),
+    )
+
+
+def _figures(document: RunDocument) -> dict[str, Any]:
+    """Return the figures by the name the template gives them; None where nothing was recorded."""
+    series, nve, curve = document.time_series, document.nve, document.model.learning_curve
+    target = document.question.temperature_K
+    return {
+        "rdf_figures": figures.rdf_figures(document.rdfs),
+        "time_series_figure": figures.time_series_figure(series, target) if series else None,
+        "nve_figure": figures.nve_figure(nve) if nve else None,
+        "learning_figure": figures.learning_figure(curve) if curve else None,
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bjerrum.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=rounding.number,
+        with_unit=rounding.with_unit,
+        formula=rounding.formula_text,
+        pair=rounding.pair_text,
+        doi_url=lambda doi: f"https://doi.org/{quote(doi, safe='/():;.')}",
+    )
+    environment.globals.update(
+        estimate_text=comparison.estimate_text,
+        samples_text=comparison.samples_text,
+        published_text=comparison.published_text,
+        deviation=comparison.deviation,
+        deviation_text=comparison.deviation_text,
+        answer_sentence=comparison.answer_sentence,
+        agreement_sentence=comparison.agreement_sentence,
+        checks_sentence=comparison.checks_sentence,
+        is_thinned=figures.is_thinned,
+        style=style,
+        marks=comparison.MARKS,
+        agrees_within=comparison.AGREES_WITHIN,
+        disagrees_beyond=comparison.DISAGREES_BEYOND,
+    )
+    return environment
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _policy_hash(script: str) -> str:
+    """Return the hash by which the page's content security policy admits a script."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
