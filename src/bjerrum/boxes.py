@@ -33,6 +33,9 @@ _HYDROGEN_MASS_AMU: Final = 4.0
 _FRICTION_PER_PS: Final = 2.0
 
 _PACKMOL_TIMEOUT_S: Final = 300.0
+_MAX_TOLERANCE_ANGSTROM: Final = 2.3
+"""Above it nothing packs at the density of a liquid, and packmol searches for minutes."""
+
 _WATER_TOLERANCE_ANGSTROM: Final = 0.01
 _WATER_TOLERANCE_DEGREES: Final = 1.0
 _SEARCH_ANGSTROM: Final = 4.0
@@ -68,6 +71,11 @@ def build_box(
     Raises InputError for a box that is too small or ions that round to none, ExternalError if
     packmol is missing or finds no packing.
     """
+    if not 0.5 <= tolerance_angstrom <= _MAX_TOLERANCE_ANGSTROM:
+        raise InputError(
+            f"packing tolerance must be between 0.5 and {_MAX_TOLERANCE_ANGSTROM} angstrom, "
+            f"got {tolerance_angstrom:g}"
+        )
     n_units = solution.n_formula_units(n_waters)
     edge = solution.box_edge(n_waters, density=density)
     if edge < MIN_EDGE_ANGSTROM:
@@ -104,13 +112,13 @@ def _pack(counts: dict[str, int], edge: float, seed: int, tolerance: float) -> F
             ase.io.write(Path(folder, f"{species}.xyz"), _molecule(species), format="xyz")
         text = _packmol_input(counts, edge, derived_seed(seed, 2), tolerance)
         log = _run_packmol(program, text, Path(folder))
-        packed = Path(folder, "packed.xyz")
-        if "Success!" not in log or not packed.is_file():
+        if "Success!" not in log:
             raise ExternalError(
-                f"packmol found no packing with {tolerance:g} angstrom between molecules in "
+                f"packmol placed no molecules {tolerance:g} angstrom apart in a box of "
                 f"{edge:.2f} angstrom; lower the tolerance or take more waters",
                 log=_keep_log(log),
             )
+        packed = Path(folder, "packed.xyz")
         return np.loadtxt(packed, skiprows=2, usecols=(1, 2, 3))
 
 
@@ -268,7 +276,7 @@ def shortest_distances(atoms: Atoms, n_waters: int) -> dict[str, float]:
     )
     between = (molecule[first] != molecule[second]) | (shift != 0).any(axis=1)
     elements = np.array(atoms.get_chemical_symbols())
-    kinds = sorted(set(elements))
+    kinds = [*dict.fromkeys(elements[3 * n_waters :]), "O", "H"]
     shortest = {}
     for a, b in combinations_with_replacement(kinds, 2):
         chosen = distance[between & (elements[first] == a) & (elements[second] == b)]

@@ -7,7 +7,6 @@ and the Coulomb baseline is subtracted before training. Energies are totals and 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
+from bjerrum.files import sha256_of
 from bjerrum.frames import read_frames
 
 ABSURD_FORCE = 100.0
@@ -83,8 +83,9 @@ def load_dataset(path: Path) -> Dataset:
     methods = {str(atoms.info.get("method", "unknown")) for atoms in frames}
     if len(methods) > 1:
         raise InputError(f"{path}: expected one level of theory, got {sorted(methods)}")
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return Dataset(tuple(frames), _blocks_of(frames), methods.pop(), Path(path).name, digest)
+    return Dataset(
+        tuple(frames), _blocks_of(frames), methods.pop(), Path(path).name, sha256_of(path)
+    )
 
 
 def _blocks_of(frames: Sequence[Atoms]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ ranged; the long-range interaction of the ions is then exact by construction. Th
 this work is that what was subtracted is what is added: charges, dielectric constant, Ewald
 accuracy. Hence this is a value object that is written into every ``model.json`` and compared.
 
-The sums are torch-pme's; this module chooses their parameters from the wanted accuracy.
+The sum itself is in :mod:`bjerrum.ewald`.
 """
 
 from __future__ import annotations
@@ -19,35 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torchpme
-import vesin
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation, FloatArray
 from bjerrum.units import COULOMB_CONSTANT
-
-
-@dataclass(frozen=True)
-class EwaldParameters:
-    """Splitting width, real-space cutoff and shortest reciprocal wavelength, in angstrom."""
-
-    smearing: float
-    cutoff: float
-    wavelength: float
-
-    @classmethod
-    def for_cell(cls, cell: FloatArray, accuracy: float) -> EwaldParameters:
-        """Choose the parameters that truncate both sums at the relative ``accuracy``.
-
-        Real-space terms fall off as erfc(r / (sqrt(2) s)) and reciprocal ones as
-        exp(-k^2 s^2 / 2), so both reach ``accuracy`` at r_c = s t and k_c = t / s with
-        t = sqrt(-2 ln accuracy). The width s balances the two sums for a few dozen ions.
-        """
-        t = math.sqrt(-2.0 * math.log(accuracy))
-        cutoff = 0.72 * abs(np.linalg.det(cell)) ** (1 / 3)
-        smearing = cutoff / t
-        return cls(smearing, cutoff, 2 * math.pi * smearing / t)
 
 
 @dataclass(frozen=True)
@@ -99,9 +74,7 @@ class ScreenedCoulomb:
         charges = ", ".join(f"{e} {q:+g}" for e, q in self.charges) or "no charges"
         return f"{charges}, dielectric constant {self.dielectric_constant:.2f}"
 
-    def bind(
-        self, symbols: Sequence[str], cell: FloatArray
-    ) -> Callable[[FloatArray], Evaluation]:
+    def bind(self, symbols: Sequence[str], cell: FloatArray) -> Callable[[FloatArray], Evaluation]:
         """Return a function of the positions alone, for fixed elements and cell.
 
         symbols  elements, length n_atoms
@@ -115,7 +88,9 @@ class ScreenedCoulomb:
         cell = np.asarray(cell, dtype=np.float64)
         if len(charged) == 0:
             return lambda positions: Evaluation(0.0, np.zeros_like(positions, dtype=np.float64))
-        ewald = _Ewald(charges[charged], cell, EwaldParameters.for_cell(cell, self.accuracy))
+        from bjerrum.ewald import Ewald  # torch is slow to import, and not always needed
+
+        ewald = Ewald(charges[charged], cell, self.accuracy)
         prefactor = COULOMB_CONSTANT / self.dielectric_constant
 
         def evaluate(positions: FloatArray) -> Evaluation:
@@ -125,45 +100,3 @@ class ScreenedCoulomb:
             return Evaluation(prefactor * energy, forces)
 
         return evaluate
-
-
-class _Ewald:
-    """Ewald sum in vacuum (e^2/angstrom) of fixed charges in a fixed cell."""
-
-    def __init__(self, charges: FloatArray, cell: FloatArray, parameters: EwaldParameters) -> None:
-        self._charges = torch.from_numpy(charges)[:, None]
-        self._cell = torch.from_numpy(cell)
-        self._calculator = torchpme.EwaldCalculator(
-            torchpme.CoulombPotential(smearing=parameters.smearing),
-            lr_wavelength=parameters.wavelength,
-            full_neighbor_list=False,
-        ).to(torch.float64)
-        self._neighbours = vesin.NeighborList(cutoff=parameters.cutoff, full_list=False)
-        self._kvectors = _reciprocal_vectors(self._cell, 2 * math.pi / parameters.wavelength)
-
-    def __call__(self, positions: FloatArray) -> tuple[float, FloatArray]:
-        first, second, shifts = self._neighbours.compute(
-            positions, self._cell.numpy(), periodic=True, quantities="ijS"
-        )
-        pairs = torch.from_numpy(np.stack([first, second], axis=1).astype(np.int64))
-        offsets = torch.from_numpy(shifts.astype(np.float64)) @ self._cell
-        r = torch.from_numpy(positions.copy()).requires_grad_()
-        distances = torch.linalg.norm(r[pairs[:, 1]] - r[pairs[:, 0]] + offsets, dim=1)
-        potential = self._calculator(
-            self._charges, self._cell, r, pairs, distances, kvectors=self._kvectors
-        )
-        energy = (self._charges * potential).sum()
-        (gradient,) = torch.autograd.grad(energy, r)
-        return energy.item(), -gradient.numpy()
-
-
-def _reciprocal_vectors(cell: torch.Tensor, cutoff: float) -> torch.Tensor:
-    """Return all reciprocal vectors up to ``cutoff`` (1/angstrom), shape (n, 3).
-
-    torch-pme's own choice from a wavelength takes ``ns`` mesh points, hence |k| up to half of
-    what its name promises, and for even ``ns`` a set that is not symmetric; we ask for an odd
-    mesh that holds the whole sphere, and cut the sphere.
-    """
-    n_max = torch.ceil(cutoff * torch.linalg.norm(cell, dim=1) / (2 * math.pi)).long()
-    kvectors = torchpme.lib.generate_kvectors_for_ewald(ns=2 * n_max + 1, cell=cell)
-    return kvectors[torch.linalg.norm(kvectors, dim=1) <= cutoff]

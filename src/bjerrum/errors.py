@@ -52,7 +52,7 @@ class PhysicsCheckFailed(BjerrumError, ArithmeticError):
 
 
 class ExternalError(BjerrumError, OSError):
-    """Something outside Bjerrum failed: a missing program, a full disk; ``log`` names its output."""
+    """Something outside Bjerrum failed: a program, the disk; ``log`` names its output."""
 
     exit_code = 4
 

@@ -50,7 +50,9 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.value) and math.isfinite(self.standard_error)):
-            raise ValueError(f"an Estimate must be finite, got {self.value} +- {self.standard_error}")
+            raise ValueError(
+                f"an Estimate must be finite, got {self.value} +- {self.standard_error}"
+            )
         if self.standard_error < 0:
             raise ValueError(f"standard_error must not be negative, got {self.standard_error}")
 

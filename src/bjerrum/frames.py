@@ -8,10 +8,7 @@ the file, the frame and the figure that is wrong.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
@@ -19,8 +16,9 @@ import numpy as np
 import vesin
 from ase import Atoms
 
-from bjerrum.errors import ExternalError, FrameError, InputError
+from bjerrum.errors import FrameError, InputError
 from bjerrum.estimate import FloatArray
+from bjerrum.files import atomic_path
 
 OVERLAP_DISTANCE = 0.5
 """Angstrom. No two nuclei of a condensed phase come this close (H2 is 0.74 angstrom long)."""
@@ -39,7 +37,7 @@ def read_frames(path: Path, *, labelled: bool = False) -> list[Atoms]:
         raise FrameError(f"{path}: expected a structure file, found none")
     _refuse_truncated_xyz(path)
     try:
-        frames = ase.io.read(path, index=":")
+        frames = list(ase.io.iread(path, index=":"))
     except Exception as error:  # ASE's readers raise a dozen types on damaged files
         raise FrameError(f"{path}: cannot be read as a structure file: {error}") from error
     if not frames:
@@ -60,8 +58,9 @@ def _refuse_truncated_xyz(path: Path) -> None:
             try:
                 n_lines = int(header) + 1
             except ValueError:
+                got = header.strip()[:40]
                 raise FrameError(
-                    f"{path}, frame {index}: expected a number of atoms, got {header.strip()[:40]!r}"
+                    f"{path}, frame {index}: expected a number of atoms, got {got!r}"
                 ) from None
             if sum(1 for _ in zip(range(n_lines), lines, strict=False)) < n_lines:
                 raise FrameError(
@@ -125,39 +124,3 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
     """Write frames as extended XYZ, atomically."""
     with atomic_path(path) as temporary:
         ase.io.write(temporary, list(frames), format="extxyz")
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that replaces it when the block ends without error.
-
-    A reader never sees a half-written file, whatever happens to the writer. Raises
-    ExternalError if the disk is full, InputError if the place cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def unwritable(path: Path, error: OSError) -> InputError | ExternalError:
-    """Return the error that says why ``path`` could not be written."""
-    if error.errno in {28, 122}:  # ENOSPC, EDQUOT
-        return ExternalError(f"{path}: the disk is full; free some space and run again")
-    return InputError(
-        f"{path}: cannot be written ({error.strerror or error}); choose another output"
-    )

@@ -1,0 +1,1 @@
+"""Molecular dynamics: integrators, the resumable runner, and replicas side by side."""

@@ -1,0 +1,1 @@
+"""Potentials: the contract, neural networks behind it, training, and shipped model folders."""

@@ -35,7 +35,7 @@ class WarmupStableDecay(LRScheduler):
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
         """Return the rate of each parameter group."""
-        return [base * self.factor(self.last_epoch) for base in self.base_lrs]
+        return [float(base) * self.factor(self.last_epoch) for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step count alone."""

@@ -84,6 +84,14 @@ class OptimiserSpec(Spec):
     force_weights: dict[str, Positive] = Field(default_factory=dict)
 
 
+class CardSpec(Spec):
+    """What the model's card tells a reader that no program can know."""
+
+    labels: str = ""
+    licence: str = "MIT"
+    limits: list[str] = Field(default_factory=list)
+
+
 class TrainingSpec(Spec):
     """A whole training run, as written in a training TOML."""
 
@@ -93,10 +101,11 @@ class TrainingSpec(Spec):
     baseline: BaselineSpec
     split: SplitSpec = SplitSpec()
     optimiser: OptimiserSpec = OptimiserSpec()
+    card: CardSpec = CardSpec()
 
     def settings_that_must_match(self) -> dict[str, Any]:
         """Return everything that a checkpoint depends on; only the horizon may change."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json", exclude={"card"})
         for horizon in ("steps", "cooldown_fraction"):
             del data["optimiser"][horizon]
         return data
@@ -107,7 +116,11 @@ def _adam(rate: float) -> dict[str, Any]:
 
 
 def _muon(rate: float) -> dict[str, Any]:
-    groups = {"_target_": "nequip.model.MuonParamGroups", "muon": {"lr": rate}, "adam": {"lr": rate}}
+    groups = {
+        "_target_": "nequip.model.MuonParamGroups",
+        "muon": {"lr": rate},
+        "adam": {"lr": rate},
+    }
     return {"_target_": "nequip.train.MuonWithAuxAdam", "param_groups": groups}
 
 

@@ -8,12 +8,12 @@ more steps than before it goes back to the end of the plateau and prolongs that.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,18 @@ from safetensors.torch import save_file
 
 from bjerrum.dataset import Dataset, Split, fit_energy_shifts, split_blocks, subtract_baseline
 from bjerrum.errors import InputError, PhysicsCheckFailed
-from bjerrum.frames import atomic_path, write_frames
+from bjerrum.files import atomic_path
+from bjerrum.frames import write_frames
+from bjerrum.potential.curve import (
+    FORCE_RMSE,
+    curve_row,
+    read_learning_curve,
+    write_learning_curve,
+)
 from bjerrum.potential.schedule import WarmupStableDecay
 from bjerrum.potential.spec import TrainingSpec, nequip_input
 
-LEARNING_CURVE = "learning_curve.csv"
-WEIGHTS = "best.safetensors"
+BEST_WEIGHTS = "best.safetensors"
 PROVENANCE = "provenance.json"
 Progress = Callable[[int, int, float], None]
 """Called with (steps done, steps in all, validation force RMSE in meV/angstrom)."""
@@ -99,9 +105,7 @@ def prepare(dataset: Dataset, spec: TrainingSpec, folder: Path) -> PreparedTrain
     for name in ("train", "validation"):
         write_frames(folder / f"{name}.extxyz", parts[name])
     shifts = fit_energy_shifts(parts["train"], dataset.elements)
-    return PreparedTraining(
-        folder, spec, dataset.elements, split, shifts, len(parts["train"])
-    )
+    return PreparedTraining(folder, spec, dataset.elements, split, shifts, len(parts["train"]))
 
 
 def _claim(folder: Path, provenance: dict[str, Any]) -> None:
@@ -138,7 +142,7 @@ def train(
         devices=1,
         max_epochs=prepared.n_rounds,
         limit_train_batches=prepared.round_steps,
-        max_time=None if max_minutes is None else {"minutes": max_minutes},
+        max_time=None if max_minutes is None else timedelta(minutes=max_minutes),
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
@@ -232,11 +236,11 @@ class _Journal(lightning.Callback):
             )
         curve = read_learning_curve(folder)
         curve = [row for row in curve if row["step"] < step]
-        if all(rmse < row["validation_force_rmse_meV_per_angstrom"] for row in curve):
-            _save_averaged_weights(pl_module, folder / WEIGHTS)
+        if all(rmse < row[FORCE_RMSE] for row in curve):
+            _save_averaged_weights(pl_module, folder / BEST_WEIGHTS)
         energy = 1e3 * float(metrics["val0_epoch/per_atom_energy_rmse"])
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        _write_learning_curve(folder, [*curve, _curve_row(step, rate, rmse, energy)])
+        write_learning_curve(folder, [*curve, curve_row(step, rate, rmse, energy)])
         _save_checkpoint(trainer, folder / "last.ckpt")
         if trainer.current_epoch + 1 == self._prepared.n_plateau_rounds:
             _save_checkpoint(trainer, folder / "plateau.ckpt")
@@ -258,30 +262,3 @@ def _save_averaged_weights(module: Any, path: Path) -> None:
         module.ema.swap_parameters(module.model)
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
-
-
-def _curve_row(step: int, rate: float, force_rmse: float, energy_rmse: float) -> dict[str, float]:
-    return {
-        "step": step,
-        "learning_rate": rate,
-        "validation_force_rmse_meV_per_angstrom": force_rmse,
-        "validation_energy_rmse_meV_per_atom": energy_rmse,
-    }
-
-
-def read_learning_curve(folder: Path) -> list[dict[str, float]]:
-    """Return the rows of a folder's learning curve; an empty list before the first round."""
-    path = folder / LEARNING_CURVE
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _write_learning_curve(folder: Path, rows: list[dict[str, float]]) -> None:
-    with atomic_path(folder / LEARNING_CURVE) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(
-            {k: int(v) if k == "step" else f"{v:.6g}" for k, v in row.items()} for row in rows
-        )

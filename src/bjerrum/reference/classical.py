@@ -41,10 +41,12 @@ __all__ = [
     "sample_nvt",
 ]
 
+SAMPLE_INTERVAL_PS: Final = 0.1
 _CONSTRAINT_TOLERANCE: Final = 1e-6
 _EWALD_TOLERANCE_DYNAMICS: Final = 5e-4
 _EWALD_TOLERANCE_SINGLE_POINT: Final = 1e-5
 _N_BLOCKS: Final = 10
+_MIN_SAMPLES: Final = 8 * _N_BLOCKS
 _FORCE_UNIT: Final = unit.kilojoule_per_mole / unit.angstrom
 
 
@@ -135,7 +137,7 @@ def sample_nvt(
     seed: int,
     timestep_fs: float = 2.0,
     friction_per_ps: float = 1.0,
-    sample_interval_ps: float = 0.1,
+    sample_interval_ps: float = SAMPLE_INTERVAL_PS,
     hydrogen_mass_amu: float | None = None,
 ) -> NvtRun:
     """Minimise, draw velocities and run Langevin dynamics; the same seed gives the same bits.
@@ -225,12 +227,8 @@ def check_nvt(run: NvtRun, *, temperature: float) -> dict[str, float]:
     Returns the figures and their limits. Raises PhysicsCheckFailed when one is violated,
     InputError if the run has too few samples to tell.
     """
+    _require_enough(len(run.time_ps))
     half = len(run.time_ps) // 2
-    if half < 4 * _N_BLOCKS:
-        raise InputError(
-            f"expected at least {8 * _N_BLOCKS} samples to check a run, got {len(run.time_ps)}; "
-            "run longer or sample more often"
-        )
     if not (np.isfinite(run.potential_energy).all() and np.isfinite(run.temperature).all()):
         raise PhysicsCheckFailed("classical dynamics: energy or temperature is not finite")
     temperatures = _block_means(run.temperature[-half:])
@@ -260,6 +258,14 @@ def check_nvt(run: NvtRun, *, temperature: float) -> dict[str, float]:
     return figures
 
 
+def _require_enough(n_samples: int) -> None:
+    if n_samples < _MIN_SAMPLES:
+        raise InputError(
+            f"expected at least {_MIN_SAMPLES} samples to check a run, got {n_samples}; "
+            f"at the default interval that is {_MIN_SAMPLES * SAMPLE_INTERVAL_PS:g} ps"
+        )
+
+
 def _block_means(series: FloatArray) -> FloatArray:
     return np.array([block.mean() for block in np.array_split(series, _N_BLOCKS)])
 
@@ -283,6 +289,7 @@ def run_nvt(
 
     Molecules are whole, their first atom inside the cell; no velocities; ``info`` is kept.
     """
+    _require_enough(round(time_ps / SAMPLE_INTERVAL_PS))
     run = sample_nvt(
         atoms,
         force_field,

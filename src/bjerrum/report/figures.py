@@ -57,14 +57,14 @@ class Figure:
     title         above the figure
     alternative   what it shows, for those who do not see it
     plotly_json   data and layout, safe inside a script element
-    print_width   pixels on paper
+    print_size    width and height on paper, pixels
     """
 
     identifier: str
     title: str
     alternative: str
     plotly_json: str
-    print_width: int
+    print_size: tuple[int, int]
 
 
 def rdf_figures(rdfs: dict[str, Rdf]) -> list[Figure]:
@@ -112,7 +112,7 @@ def time_series_figure(series: TimeSeries, target_temperature: float) -> Figure:
         "Temperature and potential energy along the run",
         f"Two line charts against time for {n_replicas} replicas: kinetic temperature with its "
         f"target of {number(target_temperature)} K, and potential energy relative to its mean.",
-        680,
+        (680, 430),
     )
 
 
@@ -136,7 +136,7 @@ def nve_figure(nve: Nve) -> Figure:
         "Total energy at constant energy (NVE)",
         f"Line chart of total energy per atom against time over {number(nve.time_ps[-1])} ps; "
         f"drift {number(nve.drift_meV_per_atom_per_ps, 2)} meV per atom and ps.",
-        680,
+        (680, 230),
     )
 
 
@@ -170,7 +170,7 @@ def learning_figure(curve: LearningCurve) -> Figure:
         f"Line chart on a logarithmic scale: force error on the validation frames falls from "
         f"{number(rmse[0], 3)} to {number(rmse[-1], 3)} meV/Å by {curve.progress_name} "
         f"{number(curve.progress[-1])}.",
-        330,
+        (330, 260),
     )
 
 
@@ -195,7 +195,7 @@ def _rdf_panel(index: int, pair: str, rdf: Rdf, distances: tuple[float, float]) 
     figure.add_traces([_published_curve(curve) for curve in rdf.reference_curves])
     for marker, top in zip(rdf.markers, style.marker_heights(rdf), strict=True):
         figure.add_traces(_marker_traces(marker, top))
-    figure.add_hline(y=1, line={"color": style.FAINT, "width": 1}, layer="below")
+    figure.add_hline(y=1, line={"color": style.PALE, "width": 1}, layer="below")
     figure.update_layout(**_layout(260))
     figure.update_xaxes(**_axis("r / Å"), range=distances, dtick=1)
     figure.update_yaxes(**_axis("g(r)"), range=[0, style.axis_top(rdf)])
@@ -206,7 +206,7 @@ def _rdf_panel(index: int, pair: str, rdf: Rdf, distances: tuple[float, float]) 
         pair_text(pair),
         f"Radial distribution function {pair}: highest value {number(rdf.g[highest], 3)} at "
         f"{number(rdf.r_angstrom[highest], 3)} Å; {len(rdf.markers)} published peak positions.",
-        330,
+        (330, 225),
     )
 
 
@@ -368,6 +368,6 @@ def _layout(pixels: int, *, legend: bool = False) -> dict[str, Any]:
 
 
 def _finish(
-    figure: go.Figure, identifier: str, title: str, alternative: str, print_width: int
+    figure: go.Figure, identifier: str, title: str, alternative: str, print_size: tuple[int, int]
 ) -> Figure:
-    return Figure(identifier, title, alternative, str(figure.to_json()), print_width)
+    return Figure(identifier, title, alternative, str(figure.to_json()), print_size)

@@ -20,7 +20,7 @@ ORANGE: Final = "#E69F00"
 SKY: Final = "#56B4E9"
 INK: Final = "#1c2127"
 GREY: Final = "#6b7480"
-FAINT: Final = "#d5dae0"
+PALE: Final = "#b4bcc5"
 
 REPLICAS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK)
 

@@ -15,13 +15,18 @@
     Plotly.newPlot(place, figure.data, figure.layout, config);
   });
 
-  function resizeTo(width) {
+  function forPaper() {
     places.forEach(function (place) {
-      Plotly.relayout(place, width === null
-        ? { width: null, autosize: true }
-        : { width: Number(place.dataset.printWidth), autosize: false });
+      var size = place.dataset.printSize.split(" ").map(Number);
+      place.screenHeight = place.layout.height;
+      Plotly.relayout(place, { width: size[0], height: size[1], autosize: false });
     });
   }
-  window.addEventListener("beforeprint", function () { resizeTo("print"); });
-  window.addEventListener("afterprint", function () { resizeTo(null); });
+  function forScreen() {
+    places.forEach(function (place) {
+      Plotly.relayout(place, { width: null, height: place.screenHeight, autosize: true });
+    });
+  }
+  window.addEventListener("beforeprint", forPaper);
+  window.addEventListener("afterprint", forScreen);
 })();

@@ -1,0 +1,241 @@
+"""The command line: one subcommand per arrow of the method, each usable on a user's own files.
+
+Machine-readable results go to stdout (``--json``), progress and messages to stderr. Exit codes:
+0 done; 2 the input is wrong; 3 a physical check failed; 4 an external program or the disk failed;
+130 interrupted. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bjerrum import __version__
+from bjerrum.console import Console
+from bjerrum.errors import BjerrumError
+
+app = typer.Typer(
+    help="Electrolyte solutions from first principles: structure, transport, thermodynamics.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+analyse = typer.Typer(help="Measure properties of any trajectory.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed, as ratios in one run.", no_args_is_help=True)
+app.add_typer(analyse, name="analyse")
+app.add_typer(bench, name="bench")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
+ModelName = Annotated[str, typer.Option("--model", help="Model folder or name of a shipped model.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bjerrum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Run TOML, see examples/licl.toml.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder.")] = None,
+    budget_minutes: Annotated[
+        float | None, typer.Option(help="Wall time of the sampling; overrides the file.")
+    ] = None,
+) -> None:
+    """Run the whole chain; go on where an earlier call was stopped; write the report."""
+    from bjerrum.configuration import output_folder, read_run_config, with_budget
+    from bjerrum.pipeline import Run, run_chain
+    from bjerrum.report.page import report_run
+    from bjerrum.store import exclusive
+
+    settings = with_budget(read_run_config(config), budget_minutes)
+    root = output_folder(config, settings, output)
+    with Console() as console:
+        work = Run.open(settings, root, console.announce)
+        with exclusive(root):
+            run_chain(work, config.read_text(encoding="utf-8"))
+            page = report_run(root)
+    typer.echo(f"report: {page}")
+
+
+@app.command()
+def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+    """Write the report page of a finished run again."""
+    from bjerrum.report.page import report_run
+
+    typer.echo(f"report: {report_run(run_folder)}")
+
+
+@app.command()
+def build(
+    salt: Annotated[str, typer.Option(help="Formula, such as LiCl.")],
+    molality: Annotated[float, typer.Option(help="mol per kg of water.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Extended XYZ to write.")],
+    waters: Annotated[int, typer.Option(help="Number of water molecules.")] = 80,
+    temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
+    time_ps: Annotated[float, typer.Option(help="Classical equilibration; 0 for none.")] = 100.0,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+) -> None:
+    """Build a box of a solution and equilibrate it with classical dynamics."""
+    from bjerrum.boxes import build_box, check_box, equilibrate_box
+    from bjerrum.frames import write_frames
+    from bjerrum.system import Salt, Solution
+
+    solution = Solution(Salt.parse(salt), molality, temperature)
+    with Console() as console:
+        console.announce("Packing", 0, 1)
+        atoms = build_box(solution, waters, seed=seed)
+        console.announce("Packing", 1, 1)
+        if time_ps > 0:
+            console.announce("Classical equilibration", 0, 1)
+            atoms = equilibrate_box(atoms, solution, time_ps=time_ps, seed=seed)
+            console.announce("Classical equilibration", 1, 1)
+        check_box(atoms, solution, waters)
+        write_frames(output, [atoms])
+    typer.echo(f"{output}: {atoms.symbols}, edge {atoms.cell.lengths()[0]:.4f} angstrom")
+
+
+@app.command()
+def train(
+    frames: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
+    config: Annotated[Path, typer.Option(help="Training TOML, see examples/train_licl.toml.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    work_folder: Annotated[
+        Path | None, typer.Option(help="Checkpoints; default: training/ in the model folder.")
+    ] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
+) -> None:
+    """Train a potential, or go on training it, and write the model with its measured errors."""
+    import torch
+
+    from bjerrum.dataset import load_dataset
+    from bjerrum.potential import training
+    from bjerrum.potential.packing import pack_model
+    from bjerrum.potential.spec import TrainingSpec
+    from bjerrum.specification import read_spec
+    from bjerrum.store import exclusive
+
+    spec = read_spec(config, TrainingSpec)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = work_folder or output / "training"
+    with Console() as console, exclusive(folder):
+        dataset = load_dataset(frames)
+        prepared = training.prepare(dataset, spec, folder)
+        training.train(prepared, progress=console.training, max_minutes=max_minutes)
+        n_test = len(dataset.of_blocks(prepared.split.test))
+        errors = pack_model(
+            prepared,
+            dataset,
+            config,
+            output,
+            on_frame=lambda done: console.announce("Measuring errors", done, n_test),
+        )
+    typer.echo(json.dumps(errors, indent=1))
+
+
+@app.command()
+def evaluate(
+    frames: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
+    model: ModelName,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare a model with labelled frames, per element, in meV/angstrom."""
+    from bjerrum.dataset import load_dataset
+    from bjerrum.potential.evaluate import evaluate as measure
+    from bjerrum.potential.model import load_model
+
+    dataset = load_dataset(frames)
+    loaded = load_model(model)
+    with Console() as console:
+        total = len(dataset.frames)
+        errors = measure(
+            loaded,
+            dataset.frames,
+            on_frame=lambda done: console.announce("Evaluating", done, total),
+        )
+    _print(errors, as_json)
+
+
+@app.command()
+def check(
+    model: ModelName,
+    frames: Annotated[Path | None, typer.Argument(help="A structure; default: a LiCl box.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the trust gate on a model; exit code 3 if a check fails."""
+    from bjerrum.boxes import build_box, equilibrate_box
+    from bjerrum.checks import require
+    from bjerrum.frames import read_frames
+    from bjerrum.potential.checks import check_model
+    from bjerrum.potential.model import load_model
+    from bjerrum.system import Salt, Solution
+
+    loaded = load_model(model)
+    if frames is None:
+        solution = Solution(Salt.parse("LiCl"), 2.78, 298.15)
+        atoms = equilibrate_box(build_box(solution, 80, seed=1), solution, time_ps=20, seed=1)
+    else:
+        atoms = read_frames(frames)[0]
+    checks = check_model(loaded, atoms)
+    passed = all(c.passed for c in checks)
+    if as_json:
+        _print({"passed": passed, "checks": [c.to_json() for c in checks]}, as_json)
+    else:
+        for c in checks:
+            verdict = "pass" if c.passed else "FAIL"
+            typer.echo(f"{verdict}  {c.name}: {c.value:.3g} {c.unit} (limit {c.limit:g})")
+    require(checks)
+
+
+def _print(data: dict[str, Any], as_json: bool, indent: str = "") -> None:
+    if as_json:
+        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        return
+    for key, value in data.items():
+        if isinstance(value, dict):
+            typer.echo(f"{indent}{key}")
+            _print(value, as_json, indent + "  ")
+        else:
+            typer.echo(
+                f"{indent}{key}  {value:.6g}"
+                if isinstance(value, float)
+                else f"{indent}{key}  {value}"
+            )
+
+
+def main() -> None:
+    """Run the command line; turn every foreseen failure into one line and its exit code."""
+    try:
+        app()
+    except BjerrumError as error:
+        _stop(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _stop("interrupted; run the same command again to go on", 130)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            _stop("the disk is full; free some space and run again", 4)
+        if error.errno == errno.EPIPE:
+            sys.exit(0)
+        raise
+
+
+def _stop(message: str, code: int) -> None:
+    typer.echo(f"bjerrum: {' '.join(message.split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,139 @@
+"""The TOML file of ``bjerrum run``: which solution, which potential, how much sampling."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from bjerrum.errors import InputError
+from bjerrum.specification import Count, NotNegative, Positive, Spec, read_spec
+from bjerrum.system import Salt, Solution
+
+
+class SolutionSection(Spec):
+    """Which solution."""
+
+    salt: str
+    molality_mol_per_kg: float
+    temperature_K: float = 298.15  # noqa: N815
+
+    def build(self) -> Solution:
+        """Return the solution; raises InputError for unknown salts and absurd numbers."""
+        salt = Salt.parse(self.salt)
+        return Solution(salt, self.molality_mol_per_kg, self.temperature_K)
+
+
+class BoxSection(Spec):
+    """How large a box, and how long classical dynamics prepares it."""
+
+    waters: Count = 80
+    classical_equilibration_ps: Positive = 100.0
+
+
+class PotentialSection(Spec):
+    """Which potential, and optionally the baseline that the user believes it has."""
+
+    model: str = "licl-nnp1"
+    dielectric_constant: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+
+
+class DynamicsSection(Spec):
+    """How the solution is sampled.
+
+    replicas            independent boxes, run side by side
+    budget_minutes      wall time for the sampling; turned into steps once, after a timing
+    length_ps           per replica, instead of a budget
+    equilibration_part  first part of each replica that is not analysed
+    """
+
+    replicas: Count = 2
+    timestep_fs: Annotated[float, Field(gt=0, le=2)] = 1.0
+    friction_per_ps: Positive = 5.0
+    frame_every_fs: Positive = 10.0
+    budget_minutes: Positive | None = None
+    length_ps: Positive | None = None
+    equilibration_part: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    seed: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _one_length(self) -> DynamicsSection:
+        if self.budget_minutes is not None and self.length_ps is not None:
+            raise ValueError("expected budget_minutes or length_ps, got both")
+        return self
+
+    @property
+    def frame_stride(self) -> int:
+        """Steps between frames."""
+        return max(1, round(self.frame_every_fs / self.timestep_fs))
+
+    def steps_of_length(self) -> int | None:
+        """Return the number of steps if the length is given in ps, rounded up to whole frames."""
+        if self.length_ps is None:
+            return None
+        frames = math.ceil(self.length_ps * 1e3 / (self.timestep_fs * self.frame_stride))
+        return frames * self.frame_stride
+
+
+class ConservationSection(Spec):
+    """The energy-conservation check: constant-energy dynamics after the sampling."""
+
+    timestep_fs: Annotated[float, Field(gt=0, le=1)] = 0.5
+    length_ps: NotNegative = 0.1
+
+
+class AnalysisSection(Spec):
+    """What is measured."""
+
+    pairs: list[str] = Field(default_factory=list)
+    bin_width_angstrom: Positive = 0.05
+
+    @field_validator("pairs")
+    @classmethod
+    def _two_elements(cls, pairs: list[str]) -> list[str]:
+        for pair in pairs:
+            if len(pair.split("-")) != 2:
+                raise ValueError('expected pairs such as "Li-O"')
+        return pairs
+
+
+class RunConfig(Spec):
+    """A whole run."""
+
+    solution: SolutionSection
+    box: BoxSection = BoxSection()
+    potential: PotentialSection = PotentialSection()
+    dynamics: DynamicsSection = DynamicsSection()
+    conservation: ConservationSection = ConservationSection()
+    analysis: AnalysisSection = AnalysisSection()
+    output: str | None = None
+
+
+def read_run_config(path: Path) -> RunConfig:
+    """Read and validate a run TOML; raises InputError, one line."""
+    config = read_spec(path, RunConfig)
+    config.solution.build()
+    return config
+
+
+def output_folder(path: Path, config: RunConfig, chosen: Path | None) -> Path:
+    """Return where the run goes: ``-o``, else the file's ``output``, else runs/<file name>."""
+    if chosen is not None:
+        return chosen
+    folder = Path(config.output) if config.output else Path("runs") / path.stem
+    if folder.is_file():
+        raise InputError(f"{folder}: expected a folder for the run, found a file")
+    return folder
+
+
+def with_budget(config: RunConfig, budget_minutes: float | None) -> RunConfig:
+    """Return the configuration with another budget, or as it is if that is None."""
+    if budget_minutes is None:
+        return config
+    if not 0 < budget_minutes < math.inf:
+        raise InputError(f"--budget-minutes: expected a positive number, got {budget_minutes}")
+    changes = {"budget_minutes": budget_minutes, "length_ps": None}
+    dynamics = config.dynamics.model_copy(update=changes)
+    return config.model_copy(update={"dynamics": dynamics})

@@ -1,0 +1,132 @@
+"""Several independent trajectories side by side, one process each, one core or more each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from bjerrum.dynamics.runner import Dynamics, run_dynamics
+from bjerrum.errors import ExternalError
+from bjerrum.potential.model import load_model
+
+TIMING_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One trajectory to run: where it starts, how it moves, where its chunks go."""
+
+    atoms: Atoms
+    dynamics: Dynamics
+    folder: Path
+
+
+_progress: Any = None  # the worker's view of the shared step counters
+
+
+def _enter_worker(counters: Any, threads: int) -> None:
+    global _progress
+    import torch
+
+    torch.set_num_threads(threads)
+    _progress = counters
+
+
+def _run(model: str, replica: Replica, slot: int) -> float:
+    """Run a replica to its end; return this process's peak memory in MiB."""
+    forces = load_model(model).bind(list(replica.atoms.symbols), replica.atoms.cell.array)
+
+    def on_step(step: int) -> None:
+        _progress[slot] = step
+
+    run_dynamics(replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _time_steps(model: str, replica: Replica, slot: int) -> float:
+    """Return the median wall seconds of a step, all replicas running at once."""
+    forces = load_model(model).bind(list(replica.atoms.symbols), replica.atoms.cell.array)
+    positions, seconds = replica.atoms.positions, []
+    for step in range(TIMING_STEPS):
+        begin = time.perf_counter()
+        forces(positions)
+        seconds.append(time.perf_counter() - begin)
+        _progress[slot] = step + 1
+    return float(np.median(seconds))
+
+
+def run_replicas(
+    model: str, replicas: list[Replica], on_progress: Callable[[int], None]
+) -> dict[str, float]:
+    """Run all replicas to the end, as many at once as there are cores.
+
+    model        folder or shipped name
+    on_progress  called every half second with the number of steps done by all together
+    Returns wall_seconds of this call and peak_memory_MiB of all processes that ran at once.
+    """
+    begin = time.perf_counter()
+    peaks = sorted(_in_processes(_run, model, replicas, on_progress), reverse=True)
+    return {
+        "wall_seconds": time.perf_counter() - begin,
+        "peak_memory_MiB": float(sum(peaks[: n_workers(len(replicas))])),
+    }
+
+
+def n_workers(n_replicas: int) -> int:
+    """Return how many replicas run at once: one core each."""
+    return min(n_replicas, len(os.sched_getaffinity(0)))
+
+
+def seconds_per_step(model: str, replicas: list[Replica]) -> float:
+    """Measure the wall seconds of a step, as many replicas at work as will be; the slowest."""
+    return max(_in_processes(_time_steps, model, replicas, lambda steps: None))
+
+
+def _in_processes(
+    function: Callable[[str, Replica, int], Any],
+    model: str,
+    replicas: list[Replica],
+    on_progress: Callable[[int], None],
+) -> list[Any]:
+    context = multiprocessing.get_context("spawn")
+    counters = context.Array("q", len(replicas), lock=False)
+    workers = n_workers(len(replicas))
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_enter_worker, initargs=(counters, threads)
+    ) as pool:
+        futures: list[Future[Any]] = [
+            pool.submit(function, model, replica, slot) for slot, replica in enumerate(replicas)
+        ]
+        try:
+            while not all(future.done() for future in futures):
+                on_progress(sum(counters))
+                _raise_first_failure(futures)
+                time.sleep(0.5)
+            on_progress(sum(counters))
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise ExternalError(
+                "dynamics: a worker process was killed (out of memory?); run again to continue"
+            ) from error
+        except BaseException:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+
+
+def _raise_first_failure(futures: list[Future[Any]]) -> None:
+    for future in futures:
+        if future.done():
+            future.result()

@@ -1,0 +1,322 @@
+"""The main chain, wired: from a configuration to a results document and a report page.
+
+Each arrow of the method is one step of the store, a plain function of its inputs that writes into
+a folder. Order: box -> trust gate -> plan -> sample -> conservation -> structure -> results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from bjerrum.checks import require
+from bjerrum.configuration import RunConfig
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import ModelError
+from bjerrum.files import atomic_path
+from bjerrum.frames import read_frames, write_frames
+from bjerrum.potential.card import ModelCard, find_model, read_card
+from bjerrum.store import Result, Step, Store
+from bjerrum.system import Solution
+
+Announce = Callable[[str, int, int], None]
+"""Called with (stage, done, total) while long work goes on."""
+
+DEFAULT_BUDGET_MINUTES = 8.0
+CONFIG_COPY = "config.toml"
+CHUNK_FRAMES = 10
+"""Frames between restart points: at most this much is lost to a kill."""
+PLANNED_SHARE = 0.9
+"""Part of the budget that is planned; the rest absorbs start-up and a busier machine."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is being worked on: its question, its model, its store."""
+
+    config: RunConfig
+    solution: Solution
+    model_folder: Path
+    card: ModelCard
+    store: Store
+    announce: Announce
+
+    @classmethod
+    def open(cls, config: RunConfig, root: Path, announce: Announce) -> Run:
+        """Check the whole configuration before anything is computed.
+
+        Raises InputError or ModelError for a solution, model or baseline that cannot be used.
+        """
+        solution = config.solution.build()
+        folder = find_model(config.potential.model)
+        card = read_card(folder)
+        _require_fit(config, solution, card)
+        return cls(config, solution, folder, card, Store(root), announce)
+
+
+def _require_fit(config: RunConfig, solution: Solution, card: ModelCard) -> None:
+    """Refuse a model that lacks an element, another baseline, or a box below twice the cutoff."""
+    elements = {solution.salt.cation.symbol, solution.salt.anion.symbol, "H", "O"}
+    missing = sorted(elements - set(card.elements))
+    if missing:
+        raise ModelError(
+            f"model {card.name}: knows {', '.join(card.elements)}, {solution.salt} in water also "
+            f"needs {', '.join(missing)}; choose or train another model"
+        )
+    own = ScreenedCoulomb.from_json(card.baseline)
+    wanted = config.potential.dielectric_constant
+    if wanted is not None and not np.isclose(wanted, own.dielectric_constant, rtol=1e-6):
+        raise ModelError(
+            f"potential.dielectric_constant: model {card.name} was trained with "
+            f"{own.dielectric_constant:g}, got {wanted:g}; remove the key or choose another model"
+        )
+    edge = solution.box_edge(config.box.waters)
+    if edge < 2 * card.cutoff:
+        least = int(np.ceil(config.box.waters * (2 * card.cutoff / edge) ** 3))
+        raise ModelError(
+            f"box.waters: {config.box.waters} waters make a box of {edge:.2f} angstrom, expected "
+            f"at least twice the model's cutoff ({2 * card.cutoff:g}); use at least {least}"
+        )
+
+
+def run_chain(run: Run, config_text: str) -> Path:
+    """Bring every step up to date and return the path of ``results.json``.
+
+    config_text  the TOML as the user wrote it, kept beside the results
+    """
+    from bjerrum.results import compile_results
+
+    boxes = [equilibrated_box(run, replica) for replica in range(run.config.dynamics.replicas)]
+    gate = trust_gate(run, boxes[0])
+    plan = sampling_plan(run, boxes, gate)
+    sampling = sample(run, boxes, plan)
+    steps = {
+        **{f"box_{index + 1}": box for index, box in enumerate(boxes)},
+        "gate": gate,
+        "plan": plan,
+        "sampling": sampling,
+        "conservation": conserve_energy(run, boxes[0], sampling),
+        "structure": measure_structure(run, plan, sampling),
+    }
+    with atomic_path(run.store.root / CONFIG_COPY) as temporary:
+        temporary.write_text(config_text, encoding="utf-8")
+    path = run.store.root / "results.json"
+    _write_json(path, compile_results(run, steps))
+    return path
+
+
+def equilibrated_box(run: Run, replica: int) -> Result:
+    """Pack a box and let classical dynamics equilibrate it."""
+    box, solution = run.config.box, run.solution
+    seed = 1000 * run.config.dynamics.seed + replica
+    step = Step(
+        "equilibrate_box",
+        1,
+        {
+            "salt": solution.salt.formula,
+            "molality_mol_per_kg": solution.molality,
+            "temperature_K": solution.temperature,
+            "waters": box.waters,
+            "classical_equilibration_ps": box.classical_equilibration_ps,
+            "seed": seed,
+        },
+        {},
+    )
+
+    def work(folder: Path) -> None:
+        from bjerrum.boxes import build_box, check_box, equilibrate_box
+
+        run.announce("Classical equilibration", replica, run.config.dynamics.replicas)
+        atoms = equilibrate_box(
+            build_box(solution, box.waters, seed=seed),
+            solution,
+            time_ps=box.classical_equilibration_ps,
+            seed=seed,
+        )
+        distances = check_box(atoms, solution, box.waters)
+        write_frames(folder / "box.extxyz", [atoms])
+        _write_json(folder / "shortest_distances_angstrom.json", distances)
+        run.announce("Classical equilibration", replica + 1, run.config.dynamics.replicas)
+
+    return run.store.complete(step, work)
+
+
+def trust_gate(run: Run, box: Result) -> Result:
+    """Check the potential's physics on the first box; nothing runs with a model that fails."""
+    step = Step("check_potential", 1, {}, {"box": box.hash, "model": run.card.weights_sha256})
+
+    def work(folder: Path) -> None:
+        from bjerrum.potential.checks import check_model
+        from bjerrum.potential.model import load_model
+
+        run.announce("Trust gate", 0, 1)
+        checks = check_model(load_model(str(run.model_folder)), _atoms(box))
+        require(checks)
+        _write_json(folder / "checks.json", [check.to_json() for check in checks])
+        run.announce("Trust gate", 1, 1)
+
+    return run.store.complete(step, work)
+
+
+def sampling_plan(run: Run, boxes: list[Result], gate: Result) -> Result:
+    """Turn the budget into a number of steps, once: 20 timed steps, all replicas at work."""
+    dynamics = run.config.dynamics
+    settings = dynamics.model_dump(mode="json", exclude={"equilibration_part"})
+    step = Step("plan_sampling", 1, settings, {"gate": gate.hash, **_numbered("box", boxes)})
+
+    def work(folder: Path) -> None:
+        n_steps, seconds = dynamics.steps_of_length(), None
+        if n_steps is None:
+            seconds = _seconds_per_step(run, boxes, folder)
+            minutes = dynamics.budget_minutes or DEFAULT_BUDGET_MINUTES
+            n_steps = int(PLANNED_SHARE * 60 * minutes / seconds)
+        frames = max(n_steps // dynamics.frame_stride, 1)
+        plan = {"n_steps": frames * dynamics.frame_stride, "seconds_per_step": seconds}
+        _write_json(folder / "plan.json", plan)
+
+    return run.store.complete(step, work)
+
+
+def _seconds_per_step(run: Run, boxes: list[Result], folder: Path) -> float:
+    """Return the wall seconds in which every replica advances by one step."""
+    from bjerrum.dynamics.replicas import n_workers, seconds_per_step
+
+    run.announce("Timing 20 steps", 0, 1)
+    seconds = seconds_per_step(str(run.model_folder), _replicas(run, boxes, 1, folder))
+    run.announce("Timing 20 steps", 1, 1)
+    return seconds * -(-len(boxes) // n_workers(len(boxes)))
+
+
+def sample(run: Run, boxes: list[Result], plan: Result) -> Result:
+    """Run the replicas at constant temperature and write one H5MD file each."""
+    n_steps = plan.read_json("plan.json")["n_steps"]
+    dynamics = run.config.dynamics
+    step = Step(
+        "sample_solution",
+        1,
+        {
+            "n_steps": n_steps,
+            "timestep_fs": dynamics.timestep_fs,
+            "friction_per_ps": dynamics.friction_per_ps,
+            "frame_stride": dynamics.frame_stride,
+            "temperature_K": run.solution.temperature,
+            "seed": dynamics.seed,
+        },
+        {"model": run.card.weights_sha256, **_numbered("box", boxes)},
+    )
+
+    def work(folder: Path) -> None:
+        from bjerrum.dynamics.replicas import run_replicas
+
+        usage = run_replicas(
+            str(run.model_folder),
+            _replicas(run, boxes, n_steps, folder),
+            lambda done: run.announce("Neural network dynamics", done, n_steps * len(boxes)),
+        )
+        _write_json(folder / "usage.json", usage)
+
+    return run.store.complete(step, work)
+
+
+def conserve_energy(run: Run, box: Result, sampling: Result) -> Result:
+    """Continue the first replica at constant energy and measure the drift."""
+    conservation = run.config.conservation
+    parameters = conservation.model_dump(mode="json")
+    step = Step("conserve_energy", 1, parameters, {"sampling": sampling.hash})
+
+    def work(folder: Path) -> None:
+        from bjerrum.dynamics.conservation import conserve_energy as conserve
+        from bjerrum.dynamics.conservation import require_conservation
+        from bjerrum.dynamics.runner import read_end
+        from bjerrum.potential.model import load_model
+
+        atoms = _atoms(box)
+        outcome = conserve(
+            atoms,
+            load_model(str(run.model_folder)).bind(list(atoms.symbols), atoms.cell.array),
+            read_end(sampling.folder / "replica-0"),
+            timestep_fs=conservation.timestep_fs,
+            length_ps=conservation.length_ps,
+            on_step=lambda done, total: run.announce("Energy conservation", done, total),
+        )
+        require_conservation(outcome)
+        _write_json(folder / "conservation.json", outcome)
+
+    return run.store.complete(step, work)
+
+
+def measure_structure(run: Run, plan: Result, sampling: Result) -> Result:
+    """Radial distribution functions, peaks and coordination numbers with error bars."""
+    skip = skip_ps(run, plan)
+    parameters = {**run.config.analysis.model_dump(mode="json"), "skip_ps": skip}
+    step = Step("measure_structure", 1, parameters, {"sampling": sampling.hash})
+
+    def work(folder: Path) -> None:
+        from bjerrum.properties.structure import analyse_structure
+        from bjerrum.properties.thermostat import temperature_check
+
+        run.announce("Structure", 0, 1)
+        trajectories = sorted(sampling.folder.glob("replica-*/trajectory.h5"))
+        temperature = temperature_check(trajectories, skip, run.solution.temperature)
+        require([temperature])
+        _write_json(folder / "temperature.json", temperature.to_json())
+        result = analyse_structure(
+            trajectories,
+            pairs=run.config.analysis.pairs or None,
+            bin_width=run.config.analysis.bin_width_angstrom,
+            skip_ps=skip,
+        )
+        _write_json(folder / "structure.json", result.to_json())
+        run.announce("Structure", 1, 1)
+
+    return run.store.complete(step, work)
+
+
+def skip_ps(run: Run, plan: Result) -> float:
+    """Return the length of each replica's start that is not analysed, in ps."""
+    dynamics = run.config.dynamics
+    length = plan.read_json("plan.json")["n_steps"] * dynamics.timestep_fs / 1e3
+    return round(length * dynamics.equilibration_part, 6)
+
+
+def _replicas(run: Run, boxes: list[Result], n_steps: int, folder: Path) -> list[Any]:
+    from bjerrum.dynamics.replicas import Replica
+    from bjerrum.dynamics.runner import Dynamics
+
+    settings = run.config.dynamics
+    return [
+        Replica(
+            atoms=_atoms(box),
+            dynamics=Dynamics(
+                timestep_fs=settings.timestep_fs,
+                n_steps=n_steps,
+                temperature=run.solution.temperature,
+                friction_per_ps=settings.friction_per_ps,
+                frame_stride=settings.frame_stride,
+                chunk_frames=CHUNK_FRAMES,
+                seed=settings.seed,
+                replica=index,
+            ),
+            folder=folder / f"replica-{index}",
+        )
+        for index, box in enumerate(boxes)
+    ]
+
+
+def _atoms(box: Result) -> Atoms:
+    return read_frames(box.folder / "box.extxyz")[0]
+
+
+def _numbered(name: str, results: list[Result]) -> dict[str, str]:
+    return {f"{name}_{index}": result.hash for index, result in enumerate(results)}
+
+
+def _write_json(path: Path, data: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")

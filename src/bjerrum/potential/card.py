@@ -1,0 +1,90 @@
+"""Model folders: where they are, and the card that says what is inside.
+
+    model.json           :class:`ModelCard`: elements, cutoff, baseline, data, measured errors
+    weights.safetensors  the network's state
+    learning_curve.csv   validation error against optimiser step
+    training.toml        the specification that the training was given
+
+Reading a card loads no network.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from bjerrum.errors import ModelError
+from bjerrum.specification import Spec, validate_spec
+
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"
+
+
+class ModelCard(Spec):
+    """What ``model.json`` holds. Energies eV, lengths angstrom.
+
+    labels          what the network was trained to reproduce, in a sentence
+    data            source file, its hash, the blocks and number of frames of each part
+    errors          of the held-back test blocks, as ``bjerrum evaluate`` prints them
+    """
+
+    format: Literal["bjerrum-potential/1"] = "bjerrum-potential/1"
+    name: str
+    backend: Literal["nequip"] = "nequip"
+    backend_version: str
+    hyperparameters: dict[str, Any]
+    baseline: dict[str, Any]
+    units: dict[str, str]
+    weights_sha256: str
+    labels: str
+    data: dict[str, Any]
+    errors: dict[str, Any]
+    training: dict[str, Any]
+    licence: str
+    limits: list[str]
+    code_version: str
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements that the network knows."""
+        return tuple(self.hyperparameters["type_names"])
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff of the network in angstrom."""
+        return float(self.hyperparameters["r_max"])
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the name and folder of each model that comes with the package."""
+    root = Path(str(resources.files("bjerrum") / "models"))
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CARD}"))}
+
+
+def find_model(name: str) -> Path:
+    """Return the folder of a model given as a path or as a shipped name.
+
+    Raises ModelError that lists the shipped ones.
+    """
+    if (Path(name) / CARD).is_file():
+        return Path(name)
+    shipped = shipped_models()
+    if name in shipped:
+        return shipped[name]
+    raise ModelError(
+        f"model {name!r}: expected a folder with {CARD} or one of: {', '.join(shipped) or 'none'}"
+    )
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read ``model.json``; raises ModelError if it is damaged or from another version."""
+    path = folder / CARD
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: expected a model card in JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object")
+    return validate_spec(data, ModelCard, str(path))

@@ -1,0 +1,175 @@
+"""Content-addressed steps: a result knows which question it answers, and is computed once.
+
+A step is named by the hash of what determines its result: its name, the version of its code, its
+parameters and the hashes of its inputs. Its outputs live in ``steps/<name>-<hash>/`` next to
+``step.json`` (readable parameters, hash of every output). Work happens in a ``.partial`` folder
+that is renamed when everything is written, so a finished folder is always whole; a killed step
+finds its partial folder again and may continue in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bjerrum.errors import BjerrumError, InputError, LockedError
+from bjerrum.files import sha256_of, unwritable
+
+RECORD = "step.json"
+HASH_LENGTH = 16
+Work = Callable[[Path], None]
+"""Writes a step's outputs into the folder it is given."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What determines a result.
+
+    name        verb and object, "equilibrate_box"
+    version     of the code; raise it when the result for the same parameters changes
+    parameters  JSON values
+    inputs      name to hash of the steps and files that are read
+    """
+
+    name: str
+    version: int
+    parameters: dict[str, Any]
+    inputs: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        """The step's identity: SHA-256 of its canonical JSON, shortened."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is hashed."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "parameters": self.parameters,
+            "inputs": self.inputs,
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished step's folder."""
+
+    step: Step
+    folder: Path
+
+    @property
+    def hash(self) -> str:
+        """The hash by which later steps refer to this one."""
+        return self.step.hash
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time of the work, of its last session if it was interrupted."""
+        return float(self.read_json(RECORD)["wall_seconds"])
+
+    def read_json(self, name: str) -> Any:
+        """Return the content of one of the outputs."""
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+
+class Store:
+    """The steps of one run folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def folder_of(self, step: Step) -> Path:
+        """Return where the step's outputs are or will be."""
+        return self.root / "steps" / f"{step.name}-{step.hash}"
+
+    def partial_folder_of(self, step: Step) -> Path:
+        """Return where the step's outputs are while it is at work."""
+        folder = self.folder_of(step)
+        return folder.with_name(folder.name + ".partial")
+
+    def find(self, step: Step) -> Result | None:
+        """Return the finished step if it is there and its outputs are intact."""
+        folder = self.folder_of(step)
+        return Result(step, folder) if _is_intact(folder) else None
+
+    def complete(self, step: Step, work: Work) -> Result:
+        """Return the step's result; run ``work`` only if there is none yet.
+
+        Raises whatever ``work`` raises; the partial folder is kept, so that work which can
+        continue does so. Disk and permission problems become one clear error.
+        """
+        found = self.find(step)
+        if found is not None:
+            return found
+        folder, partial = self.folder_of(step), self.partial_folder_of(step)
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)  # damaged: its hashes do not fit
+            partial.mkdir(parents=True, exist_ok=True)
+            begin = time.perf_counter()
+            work(partial)
+            _seal(partial, step, time.perf_counter() - begin)
+            partial.rename(folder)
+        except BjerrumError:
+            raise
+        except OSError as error:
+            raise unwritable(partial, error) from error
+        return Result(step, folder)
+
+
+def _seal(folder: Path, step: Step, wall_seconds: float) -> None:
+    """Write the record of a finished step: what it is, and the hash of every output."""
+    outputs = {
+        str(path.relative_to(folder)): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != RECORD
+    }
+    if not outputs:
+        raise InputError(f"step {step.name}: wrote no output")
+    with (folder / RECORD).open("w", encoding="utf-8") as file:
+        record = {**step.to_json(), "outputs": outputs, "wall_seconds": wall_seconds}
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_intact(folder: Path) -> bool:
+    """Tell whether a finished folder still holds exactly what was written."""
+    try:
+        outputs = json.loads((folder / RECORD).read_text(encoding="utf-8"))["outputs"]
+        return all(sha256_of(folder / name) == digest for name, digest in outputs.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+@contextmanager
+def exclusive(root: Path) -> Iterator[None]:
+    """Hold a run folder for this process; released by the kernel even after ``kill -9``.
+
+    Raises LockedError if another live process holds it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / ".lock").open("w")
+    except OSError as error:
+        raise unwritable(root, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LockedError(
+                f"{root}: another process is running in this folder; wait for it or choose "
+                "another output folder"
+            ) from error
+        yield
