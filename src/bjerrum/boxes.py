@@ -7,7 +7,6 @@ Atom order: waters as O, H, H, then cations, then anions.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +34,11 @@ _FRICTION_PER_PS: Final = 2.0
 _PACKMOL_TIMEOUT_S: Final = 300.0
 _MAX_TOLERANCE_ANGSTROM: Final = 2.3
 """Above it nothing packs at the density of a liquid, and packmol searches for minutes."""
+
+_ION_SEPARATION_ANGSTROM: Final = 5.0
+_ION_PACKING: Final = 0.7
+"""Ions start this far apart, or at this fraction of their mean spacing where they are crowded:
+contact pairs live longer than the equilibration, so packing must not make them by chance."""
 
 _WATER_TOLERANCE_ANGSTROM: Final = 0.01
 _WATER_TOLERANCE_DEGREES: Final = 1.0
@@ -85,9 +89,8 @@ def build_box(
             f"({MIN_EDGE_ANGSTROM:.1f} angstrom)"
         )
     ions = _ion_symbols(solution, n_units)
-    counts = {"water": n_waters, **{symbol: ions.count(symbol) for symbol in dict.fromkeys(ions)}}
-    symbols = ["O", "H", "H"] * n_waters + ions
-    atoms = Atoms(symbols, _pack(counts, edge, seed, tolerance_angstrom), cell=[edge] * 3, pbc=True)
+    positions = _pack(n_waters, ions, edge, seed, tolerance_angstrom)
+    atoms = Atoms(["O", "H", "H"] * n_waters + ions, positions, cell=[edge] * 3, pbc=True)
     atoms.info = {
         "salt": solution.salt.formula,
         "molality_mol_per_kg": solution.molality_of(n_units, n_waters),
@@ -104,66 +107,87 @@ def _ion_symbols(solution: Solution, n_units: int) -> list[str]:
     return cations + [salt.anion.symbol] * (n_units * salt.n_anions)
 
 
-def _pack(counts: dict[str, int], edge: float, seed: int, tolerance: float) -> FloatArray:
-    """Return the positions that packmol finds, species by species, angstrom."""
+def _pack(n_waters: int, ions: list[str], edge: float, seed: int, tolerance: float) -> FloatArray:
+    """Return packed positions, waters first, angstrom: ions well apart, then water around them."""
     program = find_packmol()
-    with tempfile.TemporaryDirectory(prefix="bjerrum-packmol-") as folder:
-        for species in counts:
-            ase.io.write(Path(folder, f"{species}.xyz"), _molecule(species), format="xyz")
-        text = _packmol_input(counts, edge, derived_seed(seed, 2), tolerance)
-        log = _run_packmol(program, text, Path(folder))
-        if "Success!" not in log:
-            raise ExternalError(
-                f"packmol placed no molecules {tolerance:g} angstrom apart in a box of "
-                f"{edge:.2f} angstrom; lower the tolerance or take more waters",
-                log=_keep_log(log),
-            )
-        packed = Path(folder, "packed.xyz")
-        return np.loadtxt(packed, skiprows=2, usecols=(1, 2, 3))
+    with tempfile.TemporaryDirectory(prefix="bjerrum-packmol-") as name:
+        folder = Path(name)
+        water = Atoms("OH2", SPCE_JOUNG_CHEATHAM.water_positions())
+        ase.io.write(folder / "water.xyz", water, format="xyz")
+        structures = [_structure("water", n_waters)]
+        if ions:
+            _pack_ions(program, folder, ions, edge, derived_seed(seed, 2), tolerance)
+            structures.append(_structure("ions", 1, "fixed 0. 0. 0. 0. 0. 0."))
+        _run_packmol(
+            program, folder / "box.xyz", structures, edge, derived_seed(seed, 3), tolerance
+        )
+        return _read_positions(folder / "box.xyz")
 
 
-def _molecule(species: str) -> Atoms:
-    if species == "water":
-        return Atoms("OH2", SPCE_JOUNG_CHEATHAM.water_positions())
-    return Atoms([species], [[0.0, 0.0, 0.0]])
+def _pack_ions(
+    program: Path, folder: Path, ions: list[str], edge: float, seed: int, tolerance: float
+) -> None:
+    """Write folder/ions.xyz: ions as far apart as the module's constants say, inside the cell."""
+    structures = []
+    for symbol in dict.fromkeys(ions):
+        ase.io.write(folder / f"{symbol}.xyz", Atoms([symbol], [[0, 0, 0]]), format="xyz")
+        structures.append(_structure(symbol, ions.count(symbol)))
+    spacing = edge / len(ions) ** (1 / 3)
+    apart = max(tolerance, min(_ION_SEPARATION_ANGSTROM, _ION_PACKING * spacing))
+    path = folder / "ions.xyz"
+    _run_packmol(program, path, structures, edge, seed, apart)
+    ase.io.write(path, Atoms(ions, _read_positions(path) % edge), format="xyz")
 
 
-def _packmol_input(counts: dict[str, int], edge: float, seed: int, tolerance: float) -> str:
-    header = f"""\
-tolerance {tolerance}
-seed {seed}
-filetype xyz
-output packed.xyz
-pbc {edge:.10f} {edge:.10f} {edge:.10f}
-"""
-    blocks = [
-        f"structure {species}.xyz\n  number {number}\nend structure\n"
-        for species, number in counts.items()
-    ]
-    return "\n".join([header, *blocks])
+def _read_positions(path: Path) -> FloatArray:
+    return np.loadtxt(path, skiprows=2, usecols=(1, 2, 3), ndmin=2)
 
 
-def _run_packmol(program: Path, text: str, folder: Path) -> str:
-    """Run packmol in ``folder``; return what it printed. ExternalError if it cannot run."""
-    script = folder / "packmol.inp"
-    script.write_text(text)
+def _structure(name: str, number: int, placement: str = "") -> str:
+    return f"structure {name}.xyz\n  number {number}\n  {placement}\nend structure\n"
+
+
+def _run_packmol(
+    program: Path,
+    output: Path,
+    structures: list[str],
+    edge: float,
+    seed: int,
+    tolerance: float,
+) -> None:
+    """Write the file ``output`` with packmol; ExternalError, with its log, unless it succeeds."""
+    script = output.with_suffix(".inp")
+    script.write_text(
+        f"tolerance {tolerance:.6f}\nseed {seed}\nfiletype xyz\noutput {output.name}\n"
+        f"pbc {edge:.10f} {edge:.10f} {edge:.10f}\n\n" + "\n".join(structures)
+    )
+    log = _printed_by(program, script)
+    if "Success!" not in log:
+        raise ExternalError(
+            f"packmol placed no molecules {tolerance:g} angstrom apart in a box of "
+            f"{edge:.2f} angstrom; lower the tolerance or take more waters",
+            log=_keep_log(log),
+        )
+
+
+def _printed_by(program: Path, script: Path) -> str:
+    """Return what packmol prints for an input script; ExternalError if it cannot run to an end."""
     try:
         with script.open() as seekable:  # packmol rewinds its standard input
             done = subprocess.run(
                 [program],
                 stdin=seekable,
-                cwd=folder,
+                cwd=script.parent,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 timeout=_PACKMOL_TIMEOUT_S,
                 check=False,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
     except subprocess.TimeoutExpired as error:
         printed = error.stdout.decode(errors="replace") if error.stdout else ""
         raise ExternalError(
-            f"packmol did not finish within {_PACKMOL_TIMEOUT_S:.0f} s", log=_keep_log(printed)
+            f"packmol did not finish within {_PACKMOL_TIMEOUT_S:g} s", log=_keep_log(printed)
         ) from error
     except OSError as error:
         raise ExternalError(f"{program} cannot be run: {error}") from error

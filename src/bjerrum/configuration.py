@@ -49,7 +49,7 @@ class DynamicsSection(Spec):
     equilibration_part  first part of each replica that is not analysed
     """
 
-    replicas: Count = 2
+    replicas: Count = 4
     timestep_fs: Annotated[float, Field(gt=0, le=2)] = 1.0
     friction_per_ps: Positive = 5.0
     frame_every_fs: Positive = 10.0

@@ -7,82 +7,23 @@ a folder. Order: box -> trust gate -> plan -> sample -> conservation -> structur
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from bjerrum.checks import require
-from bjerrum.configuration import RunConfig
-from bjerrum.electrostatics import ScreenedCoulomb
-from bjerrum.errors import ModelError
 from bjerrum.files import atomic_path
 from bjerrum.frames import read_frames, write_frames
-from bjerrum.potential.card import ModelCard, find_model, read_card
-from bjerrum.store import Result, Step, Store
-from bjerrum.system import Solution
-
-Announce = Callable[[str, int, int], None]
-"""Called with (stage, done, total) while long work goes on."""
+from bjerrum.results import compile_results
+from bjerrum.run import CONFIG_COPY, Run, skip_ps
+from bjerrum.store import Result, Step
 
 DEFAULT_BUDGET_MINUTES = 8.0
-CONFIG_COPY = "config.toml"
 CHUNK_FRAMES = 10
 """Frames between restart points: at most this much is lost to a kill."""
 PLANNED_SHARE = 0.9
 """Part of the budget that is planned; the rest absorbs start-up and a busier machine."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that is being worked on: its question, its model, its store."""
-
-    config: RunConfig
-    solution: Solution
-    model_folder: Path
-    card: ModelCard
-    store: Store
-    announce: Announce
-
-    @classmethod
-    def open(cls, config: RunConfig, root: Path, announce: Announce) -> Run:
-        """Check the whole configuration before anything is computed.
-
-        Raises InputError or ModelError for a solution, model or baseline that cannot be used.
-        """
-        solution = config.solution.build()
-        folder = find_model(config.potential.model)
-        card = read_card(folder)
-        _require_fit(config, solution, card)
-        return cls(config, solution, folder, card, Store(root), announce)
-
-
-def _require_fit(config: RunConfig, solution: Solution, card: ModelCard) -> None:
-    """Refuse a model that lacks an element, another baseline, or a box below twice the cutoff."""
-    elements = {solution.salt.cation.symbol, solution.salt.anion.symbol, "H", "O"}
-    missing = sorted(elements - set(card.elements))
-    if missing:
-        raise ModelError(
-            f"model {card.name}: knows {', '.join(card.elements)}, {solution.salt} in water also "
-            f"needs {', '.join(missing)}; choose or train another model"
-        )
-    own = ScreenedCoulomb.from_json(card.baseline)
-    wanted = config.potential.dielectric_constant
-    if wanted is not None and not np.isclose(wanted, own.dielectric_constant, rtol=1e-6):
-        raise ModelError(
-            f"potential.dielectric_constant: model {card.name} was trained with "
-            f"{own.dielectric_constant:g}, got {wanted:g}; remove the key or choose another model"
-        )
-    edge = solution.box_edge(config.box.waters)
-    if edge < 2 * card.cutoff:
-        least = int(np.ceil(config.box.waters * (2 * card.cutoff / edge) ** 3))
-        raise ModelError(
-            f"box.waters: {config.box.waters} waters make a box of {edge:.2f} angstrom, expected "
-            f"at least twice the model's cutoff ({2 * card.cutoff:g}); use at least {least}"
-        )
 
 
 def run_chain(run: Run, config_text: str) -> Path:
@@ -90,8 +31,6 @@ def run_chain(run: Run, config_text: str) -> Path:
 
     config_text  the TOML as the user wrote it, kept beside the results
     """
-    from bjerrum.results import compile_results
-
     boxes = [equilibrated_box(run, replica) for replica in range(run.config.dynamics.replicas)]
     gate = trust_gate(run, boxes[0])
     plan = sampling_plan(run, boxes, gate)
@@ -276,13 +215,6 @@ def measure_structure(run: Run, plan: Result, sampling: Result) -> Result:
         run.announce("Structure", 1, 1)
 
     return run.store.complete(step, work)
-
-
-def skip_ps(run: Run, plan: Result) -> float:
-    """Return the length of each replica's start that is not analysed, in ps."""
-    dynamics = run.config.dynamics
-    length = plan.read_json("plan.json")["n_steps"] * dynamics.timestep_fs / 1e3
-    return round(length * dynamics.equilibration_part, 6)
 
 
 def _replicas(run: Run, boxes: list[Result], n_steps: int, folder: Path) -> list[Any]:

@@ -13,9 +13,9 @@ from bjerrum.density import density_model
 from bjerrum.literature.constants import constant
 from bjerrum.literature.values import ReferenceValue, reference_values
 from bjerrum.literature.water import water_dielectric_constant
-from bjerrum.pipeline import CONFIG_COPY, Run, skip_ps
 from bjerrum.potential.curve import FORCE_RMSE, read_learning_curve
 from bjerrum.reference.classical_system import SPCE_JOUNG_CHEATHAM
+from bjerrum.run import CONFIG_COPY, Run, skip_ps
 from bjerrum.store import Result
 from bjerrum.trajectory import read_h5md
 

@@ -47,8 +47,9 @@ below 5 (AR(1): a series of 2 correlation times passes in 1 of 8 cases, of 20 in
 MIN_REPLICAS: Final = 4
 """For an error bar from the scatter of replicas alone (3 degrees of freedom, widening 1.2)."""
 
-DISAGREEMENT_LEVEL: Final = 0.01
-"""Significance at which replicas count as disagreeing (F-test)."""
+DISAGREEMENT_LEVEL: Final = 0.1
+"""Significance at which replicas count as disagreeing (F-test). Loose, because the scatter of the
+replicas is then used, which is valid either way."""
 
 ONE_SIGMA: Final = float(stats.norm.cdf(1.0))
 
@@ -149,14 +150,13 @@ def mean_statistics(series: ArrayLike | Sequence[ArrayLike]) -> MeanStatistics:
     freedom = np.where(window > 0, np.maximum(n / (2 * window + 1) - 1, 1), max(n - 1, 1))
     squared = gamma[0] * length / n * bias
     widened = np.sqrt(squared) * stats.t.ppf(ONE_SIGMA, freedom)
-    trusted = closed & (n_effective >= MIN_INDEPENDENT_SAMPLES) & ~constant
+    resolved = len(gamma) == 1 or n >= 2 * MIN_INDEPENDENT_SAMPLES
+    trusted = closed & (n_effective >= MIN_INDEPENDENT_SAMPLES) & resolved & ~constant
     within = np.where(trusted, widened, np.nan)
     error, n_effective = _reconcile_replicas(columns, within, squared, freedom, n_effective)
     error = np.where(constant, np.nan, error)
     n_effective = np.where(constant, 1.0, n_effective)
-    return MeanStatistics(
-        *(array.reshape(shape) for array in (mean, error, n_effective, length))
-    )
+    return MeanStatistics(*(array.reshape(shape) for array in (mean, error, n_effective, length)))
 
 
 def _sokal_window(rho: FloatArray) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.bool_]]:
@@ -196,9 +196,9 @@ def _reconcile_replicas(
     ratio = between / np.where(squared > 0, squared, np.inf)
     disagree = stats.f.sf(ratio, count - 1, freedom) < DISAGREEMENT_LEVEL
     use_between = disagree | np.isnan(within)
-    error = np.nan * between
-    if count >= MIN_REPLICAS:
-        error = np.sqrt(between) * stats.t.ppf(ONE_SIGMA, count - 1)
+    error = np.sqrt(between) * stats.t.ppf(ONE_SIGMA, count - 1)
+    if count < MIN_REPLICAS:
+        error = np.where(np.isnan(within), np.nan, error)
     independent = float(1 / (weights**2).sum())
     return (
         np.where(use_between, error, within),
@@ -286,14 +286,12 @@ def estimate_function(
     value = function(np.concatenate(checked).mean(axis=0))
     if n < 2:
         raise SeriesTooShort("one sample gives no error bar", n_effective=1)
-    pseudo = [
-        value + (n - 1) * (value - part) for part in _leave_one_out(checked, function)
-    ]
+    pseudo = [value + (n - 1) * (value - part) for part in _leave_one_out(checked, function)]
     return _to_estimate(float(value), _scalar_statistics(pseudo), unit, provenance)
 
 
 def block_means(series: ArrayLike, block_length: int) -> FloatArray:
-    """Return the means of consecutive blocks, shape (n // block_length, ...); the rest is dropped."""
+    """Return means of consecutive blocks, shape (n // block_length, ...); drop the rest."""
     array = np.asarray(series, dtype=np.float64)
     n = len(array) // block_length
     return array[: n * block_length].reshape(n, block_length, *array.shape[1:]).mean(axis=1)
