@@ -167,7 +167,7 @@ def _sokal_window(rho: FloatArray) -> tuple[FloatArray, NDArray[np.int64], NDArr
     length = np.maximum(2 * np.cumsum(rho, axis=0) - 1, 1.0)
     lag = np.arange(len(rho))[:, None]
     enough = (lag >= WINDOW_FACTOR * length / 2) & (lag >= 1)
-    closed = enough.any(axis=0)
+    closed = np.asarray(enough.any(axis=0), dtype=np.bool_)
     window = np.where(closed, enough.argmax(axis=0), len(rho) - 1)
     chosen = np.take_along_axis(length, window[None], axis=0)[0]
     return chosen, np.where(chosen <= 1.0, 0, window), closed
@@ -195,10 +195,9 @@ def _reconcile_replicas(
     between = weights @ deviation**2 / (count - 1)
     ratio = between / np.where(squared > 0, squared, np.inf)
     disagree = stats.f.sf(ratio, count - 1, freedom) < DISAGREEMENT_LEVEL
-    use_between = disagree | np.isnan(within)
+    enough = np.isfinite(within) | (count >= MIN_REPLICAS)
+    use_between = (disagree | ~np.isfinite(within)) & enough
     error = np.sqrt(between) * stats.t.ppf(ONE_SIGMA, count - 1)
-    if count < MIN_REPLICAS:
-        error = np.where(np.isnan(within), np.nan, error)
     independent = float(1 / (weights**2).sum())
     return (
         np.where(use_between, error, within),
@@ -345,11 +344,6 @@ def _why_too_short(replicas: Sequence[FloatArray], statistics: MeanStatistics) -
     n = sum(len(replica) for replica in replicas)
     if np.ptp(np.concatenate(replicas)) == 0:
         return f"{n} samples that never change give no error bar: run longer"
-    if len(replicas) > 1 and _n(statistics) < MIN_REPLICAS:
-        return (
-            f"{len(replicas)} replicas that disagree beyond their own error bars, or are too short "
-            f"for one, give no honest error bar: run longer, or at least {MIN_REPLICAS} replicas"
-        )
     return (
         f"{n} samples hold about {_n(statistics):.1f} independent ones; an honest error bar needs "
         f"{MIN_INDEPENDENT_SAMPLES:.0f}: run longer, or at least {MIN_REPLICAS} replicas"
