@@ -19,6 +19,7 @@ from nequip.model import NequIPGNNModel
 
 from bjerrum.dynamics.integrators import langevin_step, maxwell_boltzmann, start
 from bjerrum.potential.model import Model
+from bjerrum.potential.protocol import Potential
 
 FRICTION_PER_PS = 5.0
 TIMESTEP_FS = 1.0
@@ -137,7 +138,7 @@ def _ase_stepper(model: Model, atoms: Atoms, temperature: float) -> Callable[[in
 
 def _parts(model: Model, atoms: Atoms, steps: int) -> dict[str, float]:
     """Return the milliseconds of a force call that network and Coulomb take."""
-    parts = {"network": model.network, "coulomb": model.baseline}
+    parts: dict[str, Potential] = {"network": model.network, "coulomb": model.baseline}
     milliseconds = {}
     for name, part in parts.items():
         forces = part.bind(list(atoms.symbols), atoms.cell.array)

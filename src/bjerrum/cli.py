@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from bjerrum import __version__
 from bjerrum.console import Console
-from bjerrum.errors import BjerrumError
+from bjerrum.errors import BjerrumError, InputError, Interrupted
 
 app = typer.Typer(
     help="Electrolyte solutions from first principles: structure, transport, thermodynamics.",
@@ -75,11 +77,21 @@ def run(
 
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    figure: Annotated[
+        Path | None, typer.Option(help="Also draw g(r) into this PNG or SVG file.")
+    ] = None,
+) -> None:
     """Write the report page of a finished run again."""
-    from bjerrum.report.page import report_run
+    from bjerrum.report.page import read_results, report_run
 
-    typer.echo(f"report: {report_run(run_folder)}")
+    page = report_run(run_folder)
+    if figure is not None:
+        from bjerrum.report.static import write_rdf_figure
+
+        typer.echo(f"figure: {write_rdf_figure(read_results(run_folder), figure)}")
+    typer.echo(f"report: {page}")
 
 
 @app.command()
@@ -342,18 +354,21 @@ def _print(data: dict[str, Any], as_json: bool, indent: str = "") -> None:
 
 def main() -> None:
     """Run the command line; turn every foreseen failure into one line and its exit code."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except BjerrumError as error:
         _stop(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on", 130)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             _stop("the disk is full; free some space and run again", 4)
         if error.errno == errno.EPIPE:
             sys.exit(0)
         raise
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("interrupted; run the same command again to go on")
 
 
 def _stop(message: str, code: int) -> None:

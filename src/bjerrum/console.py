@@ -66,6 +66,8 @@ class Console:
     def _line(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         started, first = self._begin.setdefault(stage, (now, done))
+        if done == 0:
+            return
         due = now - self._last_line.get(stage, -LINE_EVERY_SECONDS) >= LINE_EVERY_SECONDS
         if not (due or done == total):
             return

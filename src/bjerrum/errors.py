@@ -7,6 +7,8 @@ should read (what was expected, what came, what to do) and the exit code of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -40,6 +42,10 @@ class SeriesTooShort(InputError):
         super().__init__(message)
         self.n_effective = n_effective
 
+    def __reduce__(self) -> tuple[Callable[[str], SeriesTooShort], tuple[str]]:
+        """Come whole from a worker process to its caller, the keyword argument too."""
+        return partial(type(self), n_effective=self.n_effective), (str(self),)
+
 
 class LockedError(InputError):
     """Another live process works in the same folder."""
@@ -59,3 +65,9 @@ class ExternalError(BjerrumError, OSError):
     def __init__(self, message: str, *, log: Path | None = None) -> None:
         super().__init__(message if log is None else f"{message} (log: {log})")
         self.log = log
+
+
+class Interrupted(BjerrumError):
+    """The user stopped the work; what is finished is kept."""
+
+    exit_code = 130

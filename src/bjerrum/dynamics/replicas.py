@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -39,6 +40,7 @@ def _enter_worker(counters: Any, threads: int) -> None:
     global _progress
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
     torch.set_num_threads(threads)
     _progress = counters
 

@@ -29,6 +29,7 @@ from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path
 from bjerrum.potential.protocol import ForceFunction, Resettable
+from bjerrum.trajectory import TrajectoryChunk, write_trajectory
 from bjerrum.units import BOLTZMANN, PS_IN_FS
 
 TEMPERATURE_LIMIT = 3.0
@@ -170,6 +171,17 @@ def _finish(
         np.savez(file, positions=end[0], velocities=end[1])
     for path in completed_chunks(folder):
         path.unlink()
+
+
+def _as_trajectory(atoms: Atoms, dynamics: Dynamics, chunk: Chunk) -> TrajectoryChunk:
+    return TrajectoryChunk(
+        symbols=tuple(atoms.symbols),
+        cell=atoms.cell.array,
+        steps=chunk.steps,
+        times_ps=chunk.steps * dynamics.timestep_fs / PS_IN_FS,
+        positions=chunk.positions,
+        observables=chunk.observables,
+    )
 
 
 def read_end(folder: Path) -> tuple[FloatArray, FloatArray]:

@@ -61,7 +61,7 @@ def simulate_box(
     atoms = read_frames(box)[0]
     loaded = load_model(model)
     forces = loaded.bind(list(atoms.symbols), atoms.cell.array)
-    claim = {
+    claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,
         "box": sha256_of(box),
         "settings": spec.model_dump(mode="json"),

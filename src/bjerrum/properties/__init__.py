@@ -1,0 +1,1 @@
+"""From arrays to numbers with error bars: statistics first, then a module per question."""

@@ -33,16 +33,21 @@ def report_run(run_dir: Path) -> Path:
 
     Raises InputError where results.json is missing, damaged or not a results document.
     """
+    return write_report(read_results(run_dir), Path(run_dir) / REPORT_NAME)
+
+
+def read_results(run_dir: Path) -> dict[str, Any]:
+    """Return the content of a run folder's ``results.json``; InputError where it cannot be read."""
     source = Path(run_dir) / RESULTS_NAME
     try:
-        results = json.loads(source.read_text(encoding="utf-8"))
+        results: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"cannot read {source} ({error.strerror}); give the folder of a finished run"
         ) from error
     except ValueError as error:
         raise InputError(f"{source} is not JSON ({error}); run again to rewrite it") from error
-    return write_report(results, Path(run_dir) / REPORT_NAME)
+    return results
 
 
 def write_report(results: dict[str, Any], path: Path) -> Path:

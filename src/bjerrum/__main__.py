@@ -1,0 +1,5 @@
+"""``python -m bjerrum``."""
+
+from bjerrum.cli import main
+
+main()
