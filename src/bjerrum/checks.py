@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from bjerrum.errors import PhysicsCheckFailed
 
 
 @dataclass(frozen=True)
 class Check:
-    """A figure that must not exceed its limit (both not negative)."""
+    """A figure, such as the size of an error, that must not exceed its limit.
+
+    value  not negative; NaN and infinity fail
+    limit  not negative, same unit
+
+    Raises ValueError if the limit is not a finite number of at least 0.
+    """
 
     name: str
     value: float
@@ -20,18 +26,24 @@ class Check:
     unit: str
     explanation: str
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.limit < math.inf:
+            raise ValueError(
+                f"check {self.name!r}: a limit is a number of at least 0, got {self.limit}"
+            )
+
     @property
     def passed(self) -> bool:
-        """Whether the figure is finite and within its limit."""
-        return bool(np.isfinite(self.value)) and self.value <= self.limit
+        """Whether the figure lies between 0 and its limit."""
+        return bool(0 <= self.value <= self.limit)
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's form; a figure that is not finite becomes null."""
-        value = self.value if np.isfinite(self.value) else None
-        return {**asdict(self), "value": value, "passed": self.passed}
+        value = float(self.value) if math.isfinite(self.value) else None
+        return {**asdict(self), "value": value, "limit": float(self.limit), "passed": self.passed}
 
 
-def require(checks: list[Check]) -> None:
+def require(checks: Sequence[Check]) -> None:
     """Raise PhysicsCheckFailed that names each failed check with its figure and limit."""
     failed = [c for c in checks if not c.passed]
     if failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,11 @@ from pydantic import Field, field_validator, model_validator
 from bjerrum.errors import InputError
 from bjerrum.specification import Count, NotNegative, Positive, Spec, read_spec
 from bjerrum.system import Salt, Solution
+from bjerrum.units import PS_IN_FS
 
 
 class SolutionSection(Spec):
-    """Which solution."""
+    """Which solution; ranges are those of :class:`bjerrum.system.Solution`."""
 
     salt: str
     molality_mol_per_kg: float
@@ -44,6 +46,7 @@ class DynamicsSection(Spec):
     """How the solution is sampled.
 
     replicas            independent boxes, run side by side
+    frame_every_fs      rounded to whole time steps
     budget_minutes      wall time for the sampling; turned into steps once, after a timing
     length_ps           per replica, instead of a budget
     equilibration_part  first part of each replica that is not analysed
@@ -59,22 +62,27 @@ class DynamicsSection(Spec):
     seed: Annotated[int, Field(ge=0)] = 1
 
     @model_validator(mode="after")
-    def _one_length(self) -> DynamicsSection:
+    def _consistent(self) -> DynamicsSection:
         if self.budget_minutes is not None and self.length_ps is not None:
             raise ValueError("expected budget_minutes or length_ps, got both")
+        if self.frame_every_fs < self.timestep_fs:
+            raise ValueError(
+                f"expected frame_every_fs of at least timestep_fs ({self.timestep_fs:g}), "
+                f"got {self.frame_every_fs:g}"
+            )
         return self
 
     @property
     def frame_stride(self) -> int:
         """Steps between frames."""
-        return max(1, round(self.frame_every_fs / self.timestep_fs))
+        return round(self.frame_every_fs / self.timestep_fs)
 
     def steps_of_length(self) -> int | None:
         """Return the number of steps if the length is given in ps, rounded up to whole frames."""
         if self.length_ps is None:
             return None
-        frames = math.ceil(self.length_ps * 1e3 / (self.timestep_fs * self.frame_stride))
-        return frames * self.frame_stride
+        frames = self.length_ps * PS_IN_FS / (self.timestep_fs * self.frame_stride)
+        return math.ceil(round(frames, 6)) * self.frame_stride
 
 
 class ConservationSection(Spec):
@@ -85,7 +93,10 @@ class ConservationSection(Spec):
 
 
 class AnalysisSection(Spec):
-    """What is measured."""
+    """What is measured.
+
+    pairs  two elements each, "Li-O"; all pairs if there are none
+    """
 
     pairs: list[str] = Field(default_factory=list)
     bin_width_angstrom: Positive = 0.05
@@ -95,8 +106,17 @@ class AnalysisSection(Spec):
     def _two_elements(cls, pairs: list[str]) -> list[str]:
         for pair in pairs:
             if len(pair.split("-")) != 2:
-                raise ValueError('expected pairs such as "Li-O"')
+                raise ValueError(f'expected pairs such as "Li-O", got {pair!r}')
         return pairs
+
+    def require_elements(self, elements: Set[str]) -> None:
+        """Raise InputError for a pair of elements that the solution does not hold."""
+        for pair in self.pairs:
+            if not set(pair.split("-")) <= elements:
+                raise InputError(
+                    f"analysis.pairs: expected elements of the solution "
+                    f"({', '.join(sorted(elements))}), got {pair!r}"
+                )
 
 
 class RunConfig(Spec):
@@ -112,24 +132,36 @@ class RunConfig(Spec):
 
 
 def read_run_config(path: Path) -> RunConfig:
-    """Read and validate a run TOML; raises InputError, one line."""
+    """Read and validate a run TOML.
+
+    Raises InputError, one line that names the file: for keys and types, a solution that is
+    unknown or outside its range, pairs of elements that it does not hold.
+    """
     config = read_spec(path, RunConfig)
-    config.solution.build()
+    try:
+        elements = config.solution.build().atom_counts(config.box.waters).keys()
+        config.analysis.require_elements(elements)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return config
 
 
 def output_folder(path: Path, config: RunConfig, chosen: Path | None) -> Path:
-    """Return where the run goes: ``-o``, else the file's ``output``, else runs/<file name>."""
-    if chosen is not None:
-        return chosen
-    folder = Path(config.output) if config.output else Path("runs") / path.stem
+    """Return where the run goes: ``-o``, else the file's ``output``, else runs/<file name>.
+
+    Raises InputError if a file is there.
+    """
+    folder = chosen or Path(config.output or Path("runs") / path.stem)
     if folder.is_file():
         raise InputError(f"{folder}: expected a folder for the run, found a file")
     return folder
 
 
 def with_budget(config: RunConfig, budget_minutes: float | None) -> RunConfig:
-    """Return the configuration with another budget, or as it is if that is None."""
+    """Return the configuration with another budget, or as it is if that is None.
+
+    Raises InputError unless the budget is a positive number of minutes.
+    """
     if budget_minutes is None:
         return config
     if not 0 < budget_minutes < math.inf:

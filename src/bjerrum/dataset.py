@@ -27,6 +27,9 @@ ABSURD_FORCE = 100.0
 BLOCK_KEYS = ("block", "seed", "trajectory")
 """Frame keys that name the trajectory block a frame belongs to, in order of preference."""
 
+UNNAMED_BLOCKS = 20
+"""Contiguous stretches into which frames are cut that name no block."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -68,38 +71,56 @@ class Split:
 def load_dataset(path: Path) -> Dataset:
     """Read a labelled extended XYZ file.
 
-    Raises InputError (FrameError) on unusable frames, absurd forces or several levels of theory.
+    Forces (eV/angstrom) are required, energies (eV, totals) optional; frame keys are ``method``
+    and one of BLOCK_KEYS.
+    Raises FrameError for unusable frames, InputError for absurd forces, energies or blocks that
+    only some frames have, and several levels of theory; each names the frames.
     """
     frames = read_frames(path, labelled=True)
     absurd = [k for k, a in enumerate(frames) if np.abs(a.get_forces()).max() > ABSURD_FORCE]
     if absurd:
         raise InputError(
-            f"{path}: frames {absurd[:10]} have forces above {ABSURD_FORCE:g} eV/angstrom; "
-            "check their units or remove them"
+            f"{path}: {_named(absurd)} forces above {ABSURD_FORCE:g} eV/angstrom; check their "
+            "units or remove them"
         )
     without_energy = [k for k, a in enumerate(frames) if "energy" not in a.calc.results]
     if without_energy and len(without_energy) < len(frames):
-        raise InputError(f"{path}: frames {without_energy[:10]} have no energy, the others have")
+        raise InputError(f"{path}: {_named(without_energy)} no energy, the others have")
     methods = {str(atoms.info.get("method", "unknown")) for atoms in frames}
     if len(methods) > 1:
         raise InputError(f"{path}: expected one level of theory, got {sorted(methods)}")
     return Dataset(
-        tuple(frames), _blocks_of(frames), methods.pop(), Path(path).name, sha256_of(path)
+        tuple(frames), _blocks_of(frames, path), methods.pop(), Path(path).name, sha256_of(path)
     )
 
 
-def _blocks_of(frames: Sequence[Atoms]) -> tuple[str, ...]:
-    """Return the block of each frame: from its info, else twenty contiguous stretches."""
+def _named(indices: Sequence[int]) -> str:
+    """Return "frames 1, 2 have", ten at most."""
+    shown = ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
+    return f"frame {shown} has" if len(indices) == 1 else f"frames {shown} have"
+
+
+def _blocks_of(frames: Sequence[Atoms], path: Path) -> tuple[str, ...]:
+    """Return the block of each frame: from its keys, else contiguous stretches of the file.
+
+    Raises InputError if only some frames have a key: frames of one trajectory could then end up
+    on both sides of a split.
+    """
     for key in BLOCK_KEYS:
-        if all(key in atoms.info for atoms in frames):
+        without = [k for k, atoms in enumerate(frames) if key not in atoms.info]
+        if not without:
             return tuple(str(atoms.info[key]) for atoms in frames)
-    return tuple(str(20 * k // len(frames)) for k in range(len(frames)))
+        if len(without) < len(frames):
+            raise InputError(f"{path}: {_named(without)} no key {key!r}, the others have")
+    return tuple(str(UNNAMED_BLOCKS * k // len(frames)) for k in range(len(frames)))
 
 
 def split_blocks(dataset: Dataset, *, n_validation: int, n_test: int, seed: int) -> Split:
     """Choose whole blocks for validation and test at random; the rest is for training.
 
-    n_validation, n_test  numbers of blocks
+    n_validation  number of blocks, at least 1
+    n_test        number of blocks, may be 0
+    seed          chooses the blocks; the same blocks and seed give the same split
     Raises InputError if no block would be left for training.
     """
     blocks = sorted(set(dataset.blocks))
@@ -121,6 +142,7 @@ def subtract_baseline(frames: Sequence[Atoms], baseline: ScreenedCoulomb) -> lis
     """Return frames whose labels are short ranged: label minus screened Coulomb.
 
     E_target = E_label - E_C and F_target = F_label - F_C (Zhang et al., arXiv:2310.12535).
+    Frames are copied; labels other than energy and forces are left out.
     """
     return _shift_labels(frames, baseline, sign=-1.0)
 
@@ -150,9 +172,17 @@ def fit_energy_shifts(frames: Sequence[Atoms], elements: Sequence[str]) -> dict[
 
     Least squares of E = sum_e n_e s_e; where compositions do not determine the constants (one
     composition only, say) the solution of least norm, which keeps the sum exact.
-    Returns eV per atom.
+
+    elements  every element of the frames
+    Returns eV per atom. Raises InputError for a frame without energy or with another element.
     """
     counts = np.array([[Counter(a.symbols)[e] for e in elements] for a in frames], dtype=float)
+    for index, atoms in enumerate(frames):
+        if "energy" not in atoms.calc.results:
+            raise InputError(f"energy shifts: frame {index} has no energy")
+        if counts[index].sum() != len(atoms):
+            unknown = sorted(set(atoms.symbols) - set(elements))
+            raise InputError(f"energy shifts: frame {index} also holds {', '.join(unknown)}")
     energies = np.array([atoms.calc.results["energy"] for atoms in frames])
     shifts, *_ = np.linalg.lstsq(counts, energies, rcond=None)
     return {element: float(shift) for element, shift in zip(elements, shifts, strict=True)}

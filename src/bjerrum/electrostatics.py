@@ -19,19 +19,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation, FloatArray
 from bjerrum.units import COULOMB_CONSTANT
+
+_KIND = "screened_coulomb"
 
 
 @dataclass(frozen=True)
 class ScreenedCoulomb:
     """Coulomb energy of the charged atoms in a uniform dielectric, by Ewald summation.
 
-    charges              formal charge of each element in e; elements that are absent have none
+    charges              formal charge of each element in e, in alphabetical order; elements that
+                         are absent have none, zeros are dropped
     dielectric_constant  of the solvent at the temperature of the simulation
-    accuracy             relative size of the neglected Ewald terms
+    accuracy             of the Ewald sum, see ``EwaldParameters.for_cell`` in :mod:`bjerrum.ewald`
+
+    Raises InputError for what is no element, no number, or no dielectric constant.
     """
 
     charges: tuple[tuple[str, float], ...]
@@ -44,21 +50,27 @@ class ScreenedCoulomb:
                 "dielectric constant: expected a number of at least 1, "
                 f"got {self.dielectric_constant}"
             )
-        if not 1e-14 < self.accuracy < 1e-2:
+        if not 1e-14 <= self.accuracy <= 1e-2:
             raise InputError(
                 f"Ewald accuracy: expected between 1e-14 and 1e-2, got {self.accuracy}"
             )
+        for element, charge in self.charges:
+            if atomic_numbers.get(element, 0) == 0:
+                raise InputError(f"charges: expected element symbols, got {element!r}")
+            if not math.isfinite(charge):
+                raise InputError(f"charges: expected a number in e for {element}, got {charge}")
+        charged = tuple(sorted((e, float(q)) for e, q in dict(self.charges).items() if q != 0))
+        object.__setattr__(self, "charges", charged)
 
     @classmethod
     def of(cls, charges: Mapping[str, float], dielectric_constant: float) -> ScreenedCoulomb:
-        """Build from a mapping of element to charge; zero charges are dropped."""
-        charged = tuple(sorted((e, float(q)) for e, q in charges.items() if q != 0))
-        return cls(charged, float(dielectric_constant))
+        """Build from a mapping of element to charge in e."""
+        return cls(tuple(charges.items()), float(dielectric_constant))
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``model.json`` records of the baseline."""
         return {
-            "kind": "screened_coulomb",
+            "kind": _KIND,
             "charges_e": dict(self.charges),
             "dielectric_constant": self.dielectric_constant,
             "ewald_accuracy": self.accuracy,
@@ -66,9 +78,15 @@ class ScreenedCoulomb:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ScreenedCoulomb:
-        """Read what :meth:`to_json` wrote."""
-        charges = tuple(sorted((e, float(q)) for e, q in data["charges_e"].items()))
-        return cls(charges, float(data["dielectric_constant"]), float(data["ewald_accuracy"]))
+        """Read what :meth:`to_json` wrote; raises InputError for anything else."""
+        try:
+            if data["kind"] != _KIND:
+                raise InputError(f"baseline: expected kind {_KIND!r}, got {data['kind']!r}")
+            charges = tuple((e, float(q)) for e, q in data["charges_e"].items())
+            return cls(charges, float(data["dielectric_constant"]), float(data["ewald_accuracy"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            expected = "kind, charges_e, dielectric_constant, ewald_accuracy"
+            raise InputError(f"baseline: expected {expected}, got {dict(data)}") from error
 
     def __str__(self) -> str:
         charges = ", ".join(f"{e} {q:+g}" for e, q in self.charges) or "no charges"
@@ -78,16 +96,19 @@ class ScreenedCoulomb:
         """Return a function of the positions alone, for fixed elements and cell.
 
         symbols  elements, length n_atoms
-        cell     rows are the cell vectors, shape (3, 3), angstrom
+        cell     rows are the cell vectors, shape (3, 3), angstrom; copied
         The function takes positions, shape (n_atoms, 3), angstrom, and returns the energy in eV
         and the forces in eV/angstrom, shape (n_atoms, 3).
+        Raises InputError if the cell has no volume.
         """
         charge_of = dict(self.charges)
         charges = np.array([charge_of.get(symbol, 0.0) for symbol in symbols])
         charged = np.flatnonzero(charges)
-        cell = np.asarray(cell, dtype=np.float64)
         if len(charged) == 0:
-            return lambda positions: Evaluation(0.0, np.zeros_like(positions, dtype=np.float64))
+            return lambda positions: Evaluation(0.0, np.zeros((len(charges), 3)))
+        cell = np.array(cell, dtype=np.float64)
+        if not (np.isfinite(cell).all() and abs(np.linalg.det(cell)) > 0):
+            raise InputError(f"expected a periodic cell with a volume, got {cell.tolist()}")
         from bjerrum.ewald import Ewald  # torch is slow to import, and not always needed
 
         ewald = Ewald(charges[charged], cell, self.accuracy)

@@ -6,8 +6,9 @@ what a measurement says about the world.
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,10 @@ class Estimate:
     value           the estimate itself
     standard_error  one standard deviation of ``value``, same unit; never negative or NaN
     unit            as printed, "1" for pure numbers
-    n_effective     number of independent samples behind it (1-sigma error bars need at least 2)
-    provenance      where it comes from: method, inputs, source
+    n_effective     number of independent samples behind it, positive
+    provenance      where it comes from: method, inputs, source; JSON values
+
+    Raises ValueError for anything else: a number without an honest error bar is no estimate.
     """
 
     value: float
@@ -55,14 +58,21 @@ class Estimate:
             )
         if self.standard_error < 0:
             raise ValueError(f"standard_error must not be negative, got {self.standard_error}")
+        if not 0 < self.n_effective < math.inf:
+            raise ValueError(f"n_effective must be positive and finite, got {self.n_effective}")
 
     def __str__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
         return f"{self.value:.4g} +- {self.standard_error:.2g}{unit}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the contract's form: value, standard_error, unit, n_effective."""
-        data = asdict(self)
-        if not data["provenance"]:
-            del data["provenance"]
+        """Return plain numbers: value, standard_error, unit, n_effective, provenance if any."""
+        data: dict[str, Any] = {
+            "value": float(self.value),
+            "standard_error": float(self.standard_error),
+            "unit": self.unit,
+            "n_effective": float(self.n_effective),
+        }
+        if self.provenance:
+            data["provenance"] = copy.deepcopy(self.provenance)
         return data

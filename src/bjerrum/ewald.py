@@ -17,6 +17,13 @@ import vesin
 
 from bjerrum.estimate import FloatArray
 
+_SAFETY = 30.0
+"""The sums are cut where single terms are this much below the accuracy: many are left out."""
+
+_CUTOFF_PER_LENGTH = 0.72
+"""Real-space cutoff in units of V^(1/3). It balances the cost of the two sums for a few dozen
+ions; the result does not depend on it."""
+
 
 @dataclass(frozen=True)
 class EwaldParameters:
@@ -31,11 +38,15 @@ class EwaldParameters:
         """Choose the parameters that truncate both sums at the relative ``accuracy``.
 
         Real-space terms fall off as erfc(r / (sqrt(2) s)) and reciprocal ones as
-        exp(-k^2 s^2 / 2), so both reach ``accuracy`` at r_c = s t and k_c = t / s with
-        t = sqrt(-2 ln accuracy). The width s balances the two sums for a few dozen ions.
+        exp(-k^2 s^2 / 2); both reach ``accuracy``/30 at r_c = s t and k_c = t / s with
+        t = sqrt(-2 ln(accuracy/30)).
+
+        cell      rows are the cell vectors, shape (3, 3), angstrom
+        accuracy  error of the energy relative to sum q^2 / V^(1/3), and of a force relative to
+                  |q| sqrt(sum q^2) / V^(2/3)
         """
-        t = math.sqrt(-2.0 * math.log(accuracy))
-        cutoff = 0.72 * abs(np.linalg.det(cell)) ** (1 / 3)
+        t = math.sqrt(-2.0 * math.log(accuracy / _SAFETY))
+        cutoff = _CUTOFF_PER_LENGTH * abs(np.linalg.det(cell)) ** (1 / 3)
         smearing = cutoff / t
         return cls(smearing, cutoff, 2 * math.pi * smearing / t)
 
@@ -45,7 +56,7 @@ class Ewald:
 
     charges   shape (n,), e
     cell      rows are the cell vectors, shape (3, 3), angstrom
-    accuracy  relative size of the terms that are left out
+    accuracy  see :meth:`EwaldParameters.for_cell`
     """
 
     def __init__(self, charges: FloatArray, cell: FloatArray, accuracy: float) -> None:

@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 import vesin
 from ase import Atoms
+from ase.io.formats import open_with_compression
 
 from bjerrum.errors import FrameError, InputError
 from bjerrum.estimate import FloatArray
@@ -28,18 +29,23 @@ def read_frames(path: Path, *, labelled: bool = False) -> list[Atoms]:
     """Read and check every frame of a structure file.
 
     path      any format that ASE reads
-    labelled  also require finite energies or forces
-    Raises FrameError if the file is missing, truncated, or holds a frame that fails
+    labelled  also require finite forces, and energies where there are any
+    Raises FrameError if the file is missing, damaged or cut short, or holds a frame that fails
     :func:`check_frame`.
     """
     path = Path(path)
     if not path.is_file():
         raise FrameError(f"{path}: expected a structure file, found none")
-    _refuse_truncated_xyz(path)
+    if path.stat().st_size == 0:
+        raise FrameError(f"{path}: expected at least one frame, found an empty file")
     try:
-        frames = list(ase.io.iread(path, index=":"))
+        _refuse_damaged_xyz(path)
+        frames = list(ase.io.iread(path, index=":", do_not_split_by_at_sign=True))
+    except FrameError:
+        raise
     except Exception as error:  # ASE's readers raise a dozen types on damaged files
-        raise FrameError(f"{path}: cannot be read as a structure file: {error}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise FrameError(f"{path}: cannot be read as a structure file ({reason})") from error
     if not frames:
         raise FrameError(f"{path}: expected at least one frame, found none")
     for index, atoms in enumerate(frames):
@@ -47,37 +53,43 @@ def read_frames(path: Path, *, labelled: bool = False) -> list[Atoms]:
     return frames
 
 
-def _refuse_truncated_xyz(path: Path) -> None:
-    """Raise if an (extended) XYZ file ends inside a frame; ASE would drop that frame silently."""
-    if path.suffix not in {".xyz", ".extxyz"}:
+def _refuse_damaged_xyz(path: Path) -> None:
+    """Raise FrameError for an (extended) XYZ file of which ASE would silently drop frames.
+
+    That is one that ends inside a frame, or that has a blank line between frames.
+    """
+    if not {".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes[-2:]}:
         return
-    with path.open() as lines:
+    with open_with_compression(str(path), "r") as lines:
         for index, header in enumerate(iter(lines.readline, "")):
+            where = f"{path}, frame {index}"
             if not header.strip():
-                continue
-            try:
-                n_lines = int(header) + 1
-            except ValueError:
+                if lines.read().strip():
+                    raise FrameError(f"{where}: expected a number of atoms, got a blank line")
+                return
+            if not header.strip().isdecimal():
                 got = header.strip()[:40]
-                raise FrameError(
-                    f"{path}, frame {index}: expected a number of atoms, got {got!r}"
-                ) from None
+                raise FrameError(f"{where}: expected a number of atoms, got {got!r}")
+            n_lines = int(header) + 1
             if sum(1 for _ in zip(range(n_lines), lines, strict=False)) < n_lines:
                 raise FrameError(
-                    f"{path}, frame {index}: the file ends inside this frame; it was cut short, "
-                    "write or copy it again"
+                    f"{where}: the file ends inside this frame; it was cut short, write or copy "
+                    "it again"
                 )
 
 
 def check_frame(atoms: Atoms, where: str, *, labelled: bool = False) -> None:
     """Raise FrameError unless the frame is periodic, finite and without overlapping atoms.
 
-    where  what to call the frame in the message, e.g. "frames.xyz, frame 3"
+    where     what to call the frame in the message, e.g. "frames.xyz, frame 3"
+    labelled  also require finite forces, and an energy that is finite where there is one
     """
     if len(atoms) == 0:
         raise FrameError(f"{where}: expected atoms, found none")
-    if abs(atoms.cell.volume) < 1e-6 or not np.isfinite(atoms.cell.array).all():
-        raise FrameError(f"{where}: expected a periodic cell, found none; add Lattice=... ")
+    if not np.isfinite(atoms.cell.array).all():
+        raise FrameError(f"{where}: the cell holds NaN or infinity")
+    if abs(atoms.cell.volume) < 1e-6:
+        raise FrameError(f'{where}: expected a periodic cell, found none; add Lattice="..."')
     if not atoms.pbc.all():
         raise FrameError(f'{where}: expected periodicity in x, y and z; set pbc="T T T"')
     if not np.isfinite(atoms.positions).all():
@@ -91,8 +103,16 @@ def _check_labels(atoms: Atoms, where: str) -> None:
     results = atoms.calc.results if atoms.calc is not None else {}
     if "forces" not in results:
         raise FrameError(f"{where}: expected forces (eV/angstrom), found none")
-    for name in ("forces", "energy"):
-        if name in results and not np.isfinite(results[name]).all():
+    for name, shape in (("forces", (len(atoms), 3)), ("energy", ())):
+        if name not in results:
+            continue
+        label = np.asarray(results[name])
+        if label.shape != shape or label.dtype.kind not in "fi":
+            expected = "three numbers per atom" if shape else "one number"
+            raise FrameError(
+                f"{where}: expected {name} to be {expected}, got shape {label.shape}, {label.dtype}"
+            )
+        if not np.isfinite(label).all():
             raise FrameError(f"{where}: the {name} label holds NaN or infinity")
 
 
@@ -111,7 +131,13 @@ def _check_overlap(atoms: Atoms, where: str) -> None:
 
 
 def require_box(cell: FloatArray, cutoff: float) -> None:
-    """Raise InputError if the cell is thinner than twice the cutoff (angstrom) in any direction."""
+    """Raise InputError if the cell is thinner than twice the cutoff in any direction.
+
+    The height along a cell vector is 1/|b|, b its reciprocal vector (a column of the inverse).
+
+    cell    rows are the cell vectors, shape (3, 3), angstrom
+    cutoff  angstrom
+    """
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     if heights.min() < 2 * cutoff:
         raise InputError(
@@ -121,6 +147,9 @@ def require_box(cell: FloatArray, cutoff: float) -> None:
 
 
 def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
-    """Write frames as extended XYZ, atomically."""
+    """Write frames as extended XYZ, atomically; positions and forces to eight decimals.
+
+    Raises InputError or ExternalError as :func:`bjerrum.files.atomic_path` does.
+    """
     with atomic_path(path) as temporary:
         ase.io.write(temporary, list(frames), format="extxyz")

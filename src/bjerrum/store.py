@@ -4,7 +4,8 @@ A step is named by the hash of what determines its result: its name, the version
 parameters and the hashes of its inputs. Its outputs live in ``steps/<name>-<hash>/`` next to
 ``step.json`` (readable parameters, hash of every output). Work happens in a ``.partial`` folder
 that is renamed when everything is written, so a finished folder is always whole; a killed step
-finds its partial folder again and may continue in it.
+finds its partial folder again and may continue in it. One process at a time works in a run
+folder: hold :func:`exclusive` around :meth:`Store.complete`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bjerrum.errors import BjerrumError, InputError, LockedError
-from bjerrum.files import sha256_of, unwritable
+from bjerrum.errors import InputError, LockedError
+from bjerrum.files import (
+    atomic_path,
+    disk_failures_named,
+    remove_temporaries,
+    sha256_of,
+    unwritable,
+)
 
 RECORD = "step.json"
 HASH_LENGTH = 16
@@ -36,7 +42,7 @@ class Step:
 
     name        verb and object, "equilibrate_box"
     version     of the code; raise it when the result for the same parameters changes
-    parameters  JSON values
+    parameters  JSON values; NaN and infinity are none
     inputs      name to hash of the steps and files that are read
     """
 
@@ -47,8 +53,17 @@ class Step:
 
     @property
     def hash(self) -> str:
-        """The step's identity: SHA-256 of its canonical JSON, shortened."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, allow_nan=False)
+        """The step's identity: SHA-256 of its canonical JSON, shortened.
+
+        Raises InputError if the parameters are not JSON values.
+        """
+        try:
+            canonical = json.dumps(self.to_json(), sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"step {self.name}: expected parameters that are numbers, texts, lists or tables "
+                f"({error}), got {self.parameters}"
+            ) from error
         return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
 
     def to_json(self) -> dict[str, Any]:
@@ -101,13 +116,16 @@ class Store:
     def find(self, step: Step) -> Result | None:
         """Return the finished step if it is there and its outputs are intact."""
         folder = self.folder_of(step)
-        return Result(step, folder) if _is_intact(folder) else None
+        return Result(step, folder) if _is_intact(folder, step) else None
 
     def complete(self, step: Step, work: Work) -> Result:
         """Return the step's result; run ``work`` only if there is none yet.
 
+        work  is given a folder that is empty, or that holds what it wrote before it was stopped
+
         Raises whatever ``work`` raises; the partial folder is kept, so that work which can
-        continue does so. Disk and permission problems become one clear error.
+        continue does so. A full disk becomes ExternalError, a folder that cannot be written or
+        work that writes nothing InputError.
         """
         found = self.find(step)
         if found is not None:
@@ -117,14 +135,18 @@ class Store:
             if folder.exists():
                 shutil.rmtree(folder)  # damaged: its hashes do not fit
             partial.mkdir(parents=True, exist_ok=True)
-            begin = time.perf_counter()
-            work(partial)
-            _seal(partial, step, time.perf_counter() - begin)
-            partial.rename(folder)
-        except BjerrumError:
-            raise
+            remove_temporaries(partial)
         except OSError as error:
             raise unwritable(partial, error) from error
+        if not _is_intact(partial, step):  # else stopped between the record and the renaming
+            begin = time.perf_counter()
+            with disk_failures_named(partial):
+                work(partial)
+            _seal(partial, step, time.perf_counter() - begin)
+        try:
+            partial.rename(folder)
+        except OSError as error:
+            raise unwritable(folder, error) from error
         return Result(step, folder)
 
 
@@ -133,23 +155,27 @@ def _seal(folder: Path, step: Step, wall_seconds: float) -> None:
     outputs = {
         str(path.relative_to(folder)): sha256_of(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != RECORD
+        if path.is_file() and path != folder / RECORD
     }
     if not outputs:
-        raise InputError(f"step {step.name}: wrote no output")
-    with (folder / RECORD).open("w", encoding="utf-8") as file:
-        record = {**step.to_json(), "outputs": outputs, "wall_seconds": wall_seconds}
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+        raise InputError(f"step {step.name}: expected its work to write a file, found none")
+    record = {**step.to_json(), "outputs": outputs, "wall_seconds": wall_seconds}
+    with atomic_path(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def _is_intact(folder: Path) -> bool:
-    """Tell whether a finished folder still holds exactly what was written."""
+def _is_intact(folder: Path, step: Step) -> bool:
+    """Tell whether a folder holds the step's record and every output as it was written."""
     try:
-        outputs = json.loads((folder / RECORD).read_text(encoding="utf-8"))["outputs"]
-        return all(sha256_of(folder / name) == digest for name, digest in outputs.items())
-    except (OSError, ValueError, KeyError):
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        outputs = record.pop("outputs")
+        return (
+            record.pop("wall_seconds") >= 0
+            and Step(**record).hash == step.hash
+            and len(outputs) > 0
+            and all(sha256_of(folder / name) == digest for name, digest in outputs.items())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -157,7 +183,7 @@ def _is_intact(folder: Path) -> bool:
 def exclusive(root: Path) -> Iterator[None]:
     """Hold a run folder for this process; released by the kernel even after ``kill -9``.
 
-    Raises LockedError if another live process holds it.
+    Raises LockedError if another live process holds it, InputError if it cannot be written.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -167,9 +193,11 @@ def exclusive(root: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise LockedError(
                 f"{root}: another process is running in this folder; wait for it or choose "
                 "another output folder"
             ) from error
+        except OSError as error:
+            raise unwritable(root, error) from error
         yield

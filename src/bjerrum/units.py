@@ -3,7 +3,8 @@
 Inside Bjerrum every quantity is in electronvolt (energy), angstrom (length), femtosecond
 (time), atomic mass unit (mass), elementary charge (charge) and kelvin (temperature).
 Anything that a person types or reads carries its unit in its name (``timestep_fs``,
-``molality_mol_per_kg``) and is converted here, by name, once.
+``molality_mol_per_kg``) and is converted here, by name, once. ``A_IN_B`` is one A expressed in B:
+multiply a number of A by it.
 
 Constants are CODATA's, through :mod:`scipy.constants`; nothing is typed in by hand.
 """
@@ -36,7 +37,7 @@ NM_IN_ANGSTROM: Final = 10.0
 PS_IN_FS: Final = 1e3
 CELSIUS_ZERO_IN_KELVIN: Final = _si.zero_Celsius
 MOL_PER_LITRE_IN_PER_ANGSTROM3: Final = _si.N_A * 1e3 * 1e-30
-"""Multiply a molarity (mol/L) by this for a number density (1/angstrom^3)."""
+"""From a molarity to a number density."""
 
 
 def thermal_energy(temperature: float) -> float:
