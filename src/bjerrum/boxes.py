@@ -248,13 +248,13 @@ def check_box(
         )
     _check_waters(whole_molecules(atoms, n_waters)[: 3 * n_waters].reshape(-1, 3, 3))
     shortest = shortest_distances(atoms, n_waters)
-    for pair, distance in shortest.items():
-        limit = _smallest_allowed(pair, solution)
-        if distance < limit:
-            raise PhysicsCheckFailed(
-                f"box: {pair} of different molecules {distance:.3f} angstrom apart, "
-                f"limit {limit} angstrom"
-            )
+    limits = {pair: _smallest_allowed(pair, solution) for pair in shortest}
+    worst = min(shortest, key=lambda pair: shortest[pair] / limits[pair])
+    if shortest[worst] < limits[worst]:
+        raise PhysicsCheckFailed(
+            f"box: {worst} of different molecules {shortest[worst]:.3f} angstrom apart, "
+            f"limit {limits[worst]} angstrom"
+        )
     return shortest
 
 
