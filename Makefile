@@ -66,7 +66,7 @@ format: venv
 	$(BIN)/ruff check --fix .
 
 docs: venv
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "documentation: site/index.html"
 
 clean:
