@@ -52,8 +52,8 @@ def _question(run: Run) -> dict[str, Any]:
     pairs = solution.n_formula_units(waters)
     return {
         "salt": solution.salt.formula,
-        "molality_mol_per_kg": solution.molality_of(pairs, waters),
-        "molarity_mol_per_L": solution.molarity,
+        "molality_mol_per_kg": round(solution.molality_of(pairs, waters), 4),
+        "molarity_mol_per_L": round(solution.molarity, 4),
         "temperature_K": solution.temperature,
         "n_waters": waters,
         "n_pairs": pairs,

@@ -157,21 +157,25 @@ class ReferenceCurve(Source):
 
 
 class Rdf(Part):
-    """A radial distribution function with one standard error per bin."""
+    """A radial distribution function with one standard error per bin, where there is one."""
 
     r_angstrom: Series
     g: Series
-    g_standard_error: Annotated[list[NonNegative], Field(min_length=1)]
+    g_standard_error: Annotated[list[NonNegative | None], Field(min_length=1)]
+    """Null in bins whose series is too short for an honest error bar."""
     markers: list[PeakMarker] = []
     reference_curves: list[ReferenceCurve] = []
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_equal_lengths(
-            r_angstrom=self.r_angstrom, g=self.g, g_standard_error=self.g_standard_error
-        )
+        _require_equal_lengths(r_angstrom=self.r_angstrom, g=self.g, g_standard_error=self.band)
         _require_increasing("r_angstrom", self.r_angstrom)
         return self
+
+    @property
+    def band(self) -> list[float]:
+        """Half the height of the drawn error band: zero where there is no error bar."""
+        return [0.0 if error is None else error for error in self.g_standard_error]
 
 
 class ReplicaSeries(Part):

@@ -86,8 +86,8 @@ def _draw(document: RunDocument) -> Figure:
 
 
 def _draw_panel(panel: Axes, pair: str, rdf: Rdf, distances: tuple[float, float]) -> None:
-    low = [max(0.0, g - error) for g, error in zip(rdf.g, rdf.g_standard_error, strict=True)]
-    high = [g + error for g, error in zip(rdf.g, rdf.g_standard_error, strict=True)]
+    low = [max(0.0, g - error) for g, error in zip(rdf.g, rdf.band, strict=True)]
+    high = [g + error for g, error in zip(rdf.g, rdf.band, strict=True)]
     panel.axhline(1, color=style.PALE, linewidth=0.8, zorder=0)
     panel.fill_between(rdf.r_angstrom, low, high, color=style.BLUE, alpha=0.3, linewidth=0)
     panel.plot(rdf.r_angstrom, rdf.g, color=style.BLUE, linewidth=1.3)

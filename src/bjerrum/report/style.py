@@ -52,8 +52,13 @@ def distance_range(rdfs: Iterable[Rdf]) -> tuple[float, float]:
 
 
 def height(rdf: Rdf) -> float:
-    """Return the highest point to draw: of the curve with its error, and of published curves."""
-    ours = [g + error for g, error in zip(rdf.g, rdf.g_standard_error, strict=True)]
+    """Return the highest point to draw: of the curve with its error, and of published curves.
+
+    Errors count where g is at least half its maximum: a bin near the origin that nothing can
+    visit has a wide error bar that says nothing about the curve.
+    """
+    half = max(rdf.g) / 2
+    ours = [g + error for g, error in zip(rdf.g, rdf.band, strict=True) if g >= half]
     return max(*ours, *(g for curve in rdf.reference_curves for g in curve.g), 1.0)
 
 
