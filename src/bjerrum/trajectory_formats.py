@@ -160,14 +160,14 @@ def _chunk(
         times = (start + stride * np.arange(len(batch))) * frame_interval_ps
     elif all(frame.time_ps is not None for frame in batch):
         times = np.array([frame.time_ps for frame in batch], dtype=np.float64)
-    velocities = [frame.velocities for frame in batch]
+    velocities = [frame.velocities for frame in batch if frame.velocities is not None]
     return TrajectoryChunk(
         symbols=symbols,
         cell=compact_cells(np.array([frame.cell if cell is None else cell for frame in batch])),
         steps=np.array([frame.step for frame in batch], dtype=np.int64),
         times_ps=times,
         positions=np.array([frame.positions for frame in batch]),
-        velocities=None if any(v is None for v in velocities) else np.array(velocities),
+        velocities=np.array(velocities) if len(velocities) == len(batch) else None,
     )
 
 

@@ -33,9 +33,7 @@ from scipy import stats
 from scipy.fft import irfft, next_fast_len, rfft
 
 from bjerrum.errors import InputError, SeriesTooShort
-from bjerrum.estimate import Estimate
-
-FloatArray = NDArray[np.float64]
+from bjerrum.estimate import Estimate, FloatArray
 
 WINDOW_FACTOR: Final = 4.0
 """Window over tau_int = 1/2 + sum rho. Sokal: 4 to 10; 4 truncates 2 % of an exponential."""
@@ -50,6 +48,9 @@ MIN_REPLICAS: Final = 4
 DISAGREEMENT_LEVEL: Final = 0.1
 """Significance at which replicas count as disagreeing (F-test). Loose, because the scatter of the
 replicas is then used, which is valid either way."""
+
+ROUNDING: Final = 1e-12
+"""A series that varies less, relative to its mean, counts as constant."""
 
 ONE_SIGMA: Final = float(stats.norm.cdf(1.0))
 
@@ -142,7 +143,7 @@ def mean_statistics(series: ArrayLike | Sequence[ArrayLike]) -> MeanStatistics:
     n = sum(len(replica) for replica in columns)
     mean = np.concatenate(columns).mean(axis=0)
     gamma = autocovariance(columns, max(len(replica) for replica in columns) // 2)
-    constant = gamma[0] <= (1e-12 * np.abs(mean)) ** 2
+    constant = gamma[0] <= (ROUNDING * np.abs(mean)) ** 2
     variance = np.where(constant, 1.0, gamma[0])
     length, window, closed = _sokal_window(gamma / variance)
     bias = np.where(window > 0, 1 + (2 * window + 1) / n, n / max(n - 1, 1))
@@ -342,7 +343,7 @@ def _scalar_statistics(series: ArrayLike | Sequence[ArrayLike]) -> MeanStatistic
 
 def _why_too_short(replicas: Sequence[FloatArray], statistics: MeanStatistics) -> str:
     n = sum(len(replica) for replica in replicas)
-    if np.ptp(np.concatenate(replicas)) == 0:
+    if np.ptp(np.concatenate(replicas)) <= 10 * ROUNDING * abs(statistics.mean):
         return f"{n} samples that never change give no error bar: run longer"
     return (
         f"{n} samples hold about {_n(statistics):.1f} independent ones; an honest error bar needs "
