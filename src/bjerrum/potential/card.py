@@ -13,18 +13,46 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from bjerrum.errors import ModelError
-from bjerrum.specification import Spec, validate_spec
+from pydantic import Field
+
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import InputError, ModelError
+from bjerrum.specification import Count, Positive, Spec, validate_spec
 
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 
 
+class Hyperparameters(Spec):
+    """The arguments of ``nequip.model.NequIPGNNModel`` that a card may hold, and no others.
+
+    Among the others are some that name code to run; a model folder is data.
+    """
+
+    model_dtype: Literal["float32", "float64"]
+    type_names: Annotated[list[str], Field(min_length=1)]
+    r_max: Positive
+    num_layers: Count
+    l_max: Annotated[int, Field(ge=0)]
+    parity: bool
+    num_features: Count
+    num_bessels: Count
+    bessel_trainable: bool
+    radial_mlp_depth: Count
+    radial_mlp_width: Count
+    polynomial_cutoff_p: Count
+    avg_num_neighbors: Positive
+    per_type_energy_scales: Positive
+    per_type_energy_shifts: dict[str, float]
+
+
 class ModelCard(Spec):
     """What ``model.json`` holds. Energies eV, lengths angstrom.
 
+    hyperparameters see :class:`Hyperparameters`
+    baseline        as :meth:`ScreenedCoulomb.to_json` writes it
     labels          what the network was trained to reproduce, in a sentence
     data            source file, its hash, the blocks and number of frames of each part
     errors          of the held-back test blocks, as ``bjerrum evaluate`` prints them
@@ -87,4 +115,10 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path}: expected a model card in JSON: {error}") from error
     if not isinstance(data, dict):
         raise ModelError(f"{path}: expected a JSON object")
-    return validate_spec(data, ModelCard, str(path))
+    try:
+        card = validate_spec(data, ModelCard, str(path))
+        validate_spec(card.hyperparameters, Hyperparameters, f"{path}: hyperparameters")
+        ScreenedCoulomb.from_json(card.baseline)
+    except InputError as error:
+        raise ModelError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    return card

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,3 @@ def _each(
     groups: dict[str, FloatArray], measure: Callable[[FloatArray], np.floating[Any]]
 ) -> dict[str, float]:
     return {name: EV_IN_MEV * float(measure(values)) for name, values in groups.items()}
-
-
-def rms_force(frames: Iterable[Atoms]) -> float:
-    """Return the root mean square force component of the labels, eV/angstrom."""
-    return float(np.sqrt(np.mean(np.concatenate([a.calc.results["forces"] for a in frames]) ** 2)))

@@ -41,8 +41,8 @@ class VerletList:
         Returns arrays of shapes (n_pairs,), (n_pairs,) and (n_pairs, 3); the vector from first to
         second is r[second] - r[first] + shift @ cell.
         """
-        if self._anchor is None or _largest_move(positions, self._anchor) > self.skin / 2:
-            self._find(positions)
+        if self._anchor is None or not _largest_move(positions, self._anchor) <= self.skin / 2:
+            self._find(positions)  # also for NaN, which vesin refuses
         first, second, shifts, offsets = self._pairs
         vectors = positions[second] - positions[first] + offsets
         near = np.einsum("ij,ij->i", vectors, vectors) < self.cutoff**2

@@ -15,6 +15,7 @@ import torch
 from nequip.data import AtomicDataDict
 from nequip.model import NequIPGNNModel
 from nequip.utils.global_state import set_global_state
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from bjerrum.errors import ModelError
@@ -29,6 +30,7 @@ class NequipNetwork:
 
     hyperparameters  arguments of ``nequip.model.NequIPGNNModel``
     weights          safetensors file with the network's state
+    Raises ModelError if the weights are not those of such a network.
     """
 
     def __init__(self, hyperparameters: dict[str, Any], weights: Path, device: str = "cpu") -> None:
@@ -39,15 +41,10 @@ class NequipNetwork:
         network = NequIPGNNModel(seed=0, **hyperparameters)
         try:
             network.load_state_dict(load_file(weights), strict=True)
-        except (RuntimeError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{weights}: does not fit the network described: {reason}") from error
         self.network = network.to(self.device).eval().requires_grad_(requires_grad=False)
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of trainable numbers."""
-        return sum(p.numel() for p in self.network.parameters())
 
     def bind(self, symbols: Sequence[str], cell: FloatArray) -> ForceFunction:
         """Return the force function; see :class:`~bjerrum.potential.protocol.Potential`.
