@@ -9,7 +9,6 @@ import html
 import math
 import textwrap
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,6 +26,15 @@ from bjerrum.report.document import (
     ReplicaSeries,
     TimeSeries,
 )
+from bjerrum.report.layout import (
+    Figure,
+    axis,
+    finish,
+    layout,
+    log_range,
+    log_ticks,
+    transparent,
+)
 from bjerrum.report.rounding import number, pair_text
 
 FloatArray = NDArray[np.float64]
@@ -43,28 +51,14 @@ DASHES = ("solid", "dash", "dot")
 HOVER_WIDTH = 48
 """Characters per line of a citation that appears under the pointer."""
 
-NARROW_STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
-"""Marks per decade of a logarithmic axis that spans less than a decade."""
-
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-
 
 @dataclass(frozen=True)
-class Figure:
-    """A drawn figure with the words that stand for it.
+class _Look:
+    """Of one replica: colour and dash of its block means, opacity of its single values."""
 
-    identifier    of the element on the page; depends on the place only
-    title         above the figure
-    alternative   what it shows, for those who do not see it
-    plotly_json   data and layout, safe inside a script element
-    print_size    width and height on paper, pixels
-    """
-
-    identifier: str
-    title: str
-    alternative: str
-    plotly_json: str
-    print_size: tuple[int, int]
+    colour: str
+    dash: str
+    faintness: float
 
 
 def rdf_figures(rdfs: dict[str, Rdf]) -> list[Figure]:
@@ -81,9 +75,10 @@ def time_series_figure(series: TimeSeries, target_temperature: float) -> Figure:
     """Return temperature (K) and potential energy (eV, relative to its mean) against time."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     mean_energy = mean_production_energy(series)
+    faintness = 0.3 / math.sqrt(len(series.replicas))
     for index, replica in enumerate(series.replicas):
         dash, position = divmod(index, len(style.REPLICAS))
-        look = {"color": style.REPLICAS[position], "dash": DASHES[dash % len(DASHES)]}
+        look = _Look(style.REPLICAS[position], DASHES[dash % len(DASHES)], faintness)
         time = np.asarray(replica.time_ps)
         energy = np.asarray(replica.potential_energy_eV) - mean_energy
         for row, values in ((1, np.asarray(replica.kinetic_temperature_K)), (2, energy)):
@@ -100,13 +95,13 @@ def time_series_figure(series: TimeSeries, target_temperature: float) -> Figure:
             opacity=0.22,
             line_width=0,
         )
-    figure.update_layout(**_layout(470, legend=True))
-    figure.update_xaxes(**_axis(None))
+    figure.update_layout(**layout(470, legend=True))
+    figure.update_xaxes(**axis(None))
     figure.update_xaxes(title_text="time / ps", row=2, col=1)
-    figure.update_yaxes(**_axis("temperature / K"), row=1, col=1)
-    figure.update_yaxes(**_axis("ΔE<sub>pot</sub> / eV"), row=2, col=1)
+    figure.update_yaxes(**axis("temperature / K"), row=1, col=1)
+    figure.update_yaxes(**axis("ΔE<sub>pot</sub> / eV"), row=2, col=1)
     n_replicas = len(series.replicas)
-    return _finish(
+    return finish(
         figure,
         "figure-time-series",
         "Temperature and potential energy along the run",
@@ -127,10 +122,10 @@ def nve_figure(nve: Nve) -> Figure:
             hovertemplate="%{x:.3g} ps: %{y:.3g} meV/atom<extra></extra>",
         )
     )
-    figure.update_layout(**_layout(240))
-    figure.update_xaxes(**_axis("time / ps"))
-    figure.update_yaxes(**_axis("ΔE<sub>tot</sub> / (meV/atom)"))
-    return _finish(
+    figure.update_layout(**layout(240))
+    figure.update_xaxes(**axis("time / ps"))
+    figure.update_yaxes(**axis("ΔE<sub>tot</sub> / (meV/atom)"))
+    return finish(
         figure,
         "figure-nve",
         "Total energy at constant energy (NVE)",
@@ -144,6 +139,7 @@ def learning_figure(curve: LearningCurve) -> Figure:
     """Return the validation force error (meV/angstrom, logarithmic) along the training."""
     rmse = curve.validation_force_rmse_meV_per_angstrom
     progress, values = _thin(np.asarray(curve.progress), np.asarray(rmse))
+    ticks = log_ticks(rmse)
     figure = go.Figure(
         go.Scatter(
             x=progress,
@@ -154,16 +150,16 @@ def learning_figure(curve: LearningCurve) -> Figure:
             hovertemplate=f"{curve.progress_name} %{{x:.6~g}}: %{{y:.4~g}} meV/Å<extra></extra>",
         )
     )
-    figure.update_layout(**_layout(290))
-    figure.update_xaxes(**_axis(curve.progress_name))
+    figure.update_layout(**layout(290))
+    figure.update_xaxes(**axis(curve.progress_name))
     figure.update_yaxes(
-        **_axis("force RMSE / (meV/Å)"),
+        **axis("force RMSE / (meV/Å)"),
         type="log",
-        range=_log_range(rmse),
-        tickvals=(ticks := _log_ticks(rmse)),
+        range=log_range(rmse),
+        tickvals=ticks,
         ticktext=[number(tick) for tick in ticks],
     )
-    return _finish(
+    return finish(
         figure,
         "figure-learning-curve",
         "Learning curve (validation frames)",
@@ -196,11 +192,11 @@ def _rdf_panel(index: int, pair: str, rdf: Rdf, distances: tuple[float, float]) 
     for marker, top in zip(rdf.markers, style.marker_heights(rdf), strict=True):
         figure.add_traces(_marker_traces(marker, top))
     figure.add_hline(y=1, line={"color": style.PALE, "width": 1}, layer="below")
-    figure.update_layout(**_layout(260))
-    figure.update_xaxes(**_axis("r / Å"), range=distances, dtick=1)
-    figure.update_yaxes(**_axis("g(r)"), range=[0, style.axis_top(rdf)])
+    figure.update_layout(**layout(260))
+    figure.update_xaxes(**axis("r / Å"), range=distances, dtick=1)
+    figure.update_yaxes(**axis("g(r)"), range=[0, style.axis_top(rdf)])
     highest = int(np.argmax(rdf.g))
-    return _finish(
+    return finish(
         figure,
         f"figure-rdf-{index + 1}",
         pair_text(pair),
@@ -211,18 +207,19 @@ def _rdf_panel(index: int, pair: str, rdf: Rdf, distances: tuple[float, float]) 
 
 
 def _band_traces(rdf: Rdf) -> list[go.Scatter]:
-    r, g, error = (np.asarray(array) for array in (rdf.r_angstrom, rdf.g, rdf.g_standard_error))
-    hover = "r = %{x:.3f} Å<br>g = %{y:.3f} ± %{customdata:.2g}<extra>this run</extra>"
+    r, g, error = (np.asarray(array) for array in (rdf.r_angstrom, rdf.g, rdf.band))
+    texts = ["no error bar" if e is None else f"± {e:.2g}" for e in rdf.g_standard_error]
+    hover = "r = %{x:.3f} Å<br>g = %{y:.3f} %{customdata}<extra>this run</extra>"
     band = go.Scatter(
         x=np.concatenate([r, r[::-1]]),
         y=np.concatenate([g + error, np.maximum(g - error, 0.0)[::-1]]),
         fill="toself",
-        fillcolor=_transparent(style.BLUE, 0.3),
+        fillcolor=transparent(style.BLUE, 0.3),
         line={"width": 0},
         hoverinfo="skip",
     )
     line = go.Scatter(
-        x=r, y=g, customdata=error, hovertemplate=hover, line={"color": style.BLUE, "width": 1.6}
+        x=r, y=g, customdata=texts, hovertemplate=hover, line={"color": style.BLUE, "width": 1.6}
     )
     return [band, line]
 
@@ -265,7 +262,7 @@ def _marker_traces(marker: PeakMarker, top: float) -> list[go.Scatter]:
         y=[0, top, top, 0],
         fill="toself",
         mode="none",
-        fillcolor=_transparent(kind.colour, 0.22),
+        fillcolor=transparent(kind.colour, 0.22),
         hoverinfo="skip",
     )
     return [band, drop, symbol]
@@ -275,7 +272,7 @@ def _noisy_traces(
     replica: ReplicaSeries,
     time: FloatArray,
     values: FloatArray,
-    look: dict[str, str],
+    look: _Look,
     *,
     show_legend: bool,
 ) -> list[go.Scatter]:
@@ -293,7 +290,7 @@ def _noisy_traces(
     raw = go.Scatter(
         x=thin_time,
         y=thin_values,
-        line={"color": _transparent(look["color"], 0.28), "width": 0.8},
+        line={"color": transparent(look.colour, look.faintness), "width": 0.8},
         hoverinfo="skip",
         showlegend=False,
         legendgroup=name,
@@ -304,7 +301,7 @@ def _noisy_traces(
         name=name,
         legendgroup=name,
         showlegend=show_legend,
-        line={**look, "width": 2},
+        line={"color": look.colour, "dash": look.dash, "width": 2},
         hovertemplate=f"{name}<br>block mean at %{{x:.3g}} ps: %{{y:.5~g}}<extra></extra>",
     )
     return [raw, means]
@@ -315,59 +312,8 @@ def _thin(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[::stride], y[::stride]
 
 
-def _log_range(values: list[float]) -> list[float]:
-    return [math.log10(min(values)) - 0.1, math.log10(max(values)) + 0.1]
-
-
-def _log_ticks(values: list[float]) -> list[float]:
-    low, high = (10**end for end in _log_range(values))
-    decades = math.log10(high / low)
-    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.8 else NARROW_STEPS
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    ticks = [round(step * 10.0**exponent, 9) for exponent in exponents for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]
-
-
 def _cited(source: PeakMarker | ReferenceCurve) -> str:
     conditions = getattr(source, "conditions", None)
     kind = source.kind if not conditions else f"{source.kind}, {conditions}"
     lines = textwrap.wrap(kind, HOVER_WIDTH) + textwrap.wrap(source.citation, HOVER_WIDTH)
     return "<br>".join(html.escape(line) for line in lines)
-
-
-def _transparent(colour: str, alpha: float) -> str:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
-
-
-def _axis(title: str | None) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "standoff": 6, "font": {"size": 13}} if title else None,
-        "showline": True,
-        "linecolor": style.GREY,
-        "ticks": "outside",
-        "tickcolor": style.GREY,
-        "ticklen": 4,
-        "gridcolor": "#eef1f4",
-        "zeroline": False,
-        "automargin": True,
-    }
-
-
-def _layout(pixels: int, *, legend: bool = False) -> dict[str, Any]:
-    return {
-        "template": "none",
-        "height": pixels,
-        "margin": {"l": 48, "r": 10, "t": 10, "b": 48},
-        "font": {"family": FONT, "size": 12, "color": style.INK},
-        "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 12}},
-        "showlegend": legend,
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        "hovermode": "closest",
-    }
-
-
-def _finish(
-    figure: go.Figure, identifier: str, title: str, alternative: str, print_size: tuple[int, int]
-) -> Figure:
-    return Figure(identifier, title, alternative, str(figure.to_json()), print_size)
