@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bjerrum.errors import ExternalError, InputError
@@ -404,6 +404,7 @@ def test_value_is_rounded_to_its_error(value: float, error: float, expected: str
     assert rounding.with_error(value, error).replace("\xa0", " ") == expected
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     value=st.floats(-1e8, 1e8, allow_nan=False),
     exponent=st.integers(-6, 6),
