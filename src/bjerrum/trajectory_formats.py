@@ -5,7 +5,8 @@ here, with the file and the frame: a file cut short, a missing cell, NaN, atoms 
 that are no elements. Which reader: LAMMPS dumps (told by their first line), DCD, XTC, TRR, NetCDF,
 GRO and PDB, and everything with a topology, go to MDAnalysis; all else to ASE.
 
-Known gap: of a DCD file cut inside its last frame, the complete frames are read without a word.
+Known gap: of a DCD file cut inside its last frame, and of an XTC or TRR file cut inside a frame's
+header, the complete frames are read without a word: their readers do not tell.
 MDAnalysis leaves a hidden index file beside an XTC or TRR file.
 """
 
@@ -157,7 +158,7 @@ def _chunk(
 ) -> TrajectoryChunk:
     times: FloatArray | None = None
     if frame_interval_ps is not None:
-        times = (start + stride * np.arange(len(batch))) * frame_interval_ps
+        times = np.float64(frame_interval_ps) * (start + stride * np.arange(len(batch)))
     elif all(frame.time_ps is not None for frame in batch):
         times = np.array([frame.time_ps for frame in batch], dtype=np.float64)
     velocities = [frame.velocities for frame in batch if frame.velocities is not None]
