@@ -19,7 +19,7 @@ CONFIG ?= examples/licl.toml
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq --no-compile
 TORCH := torch==$(TORCH_VERSION)
 
 .DEFAULT_GOAL := help
@@ -40,14 +40,14 @@ $(BIN)/python:
 # PyTorch first, and named again beside every later install: nothing may exchange it.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "installing PyTorch $(TORCH_VERSION) into $(VENV)"
-	@$(PIP) install -qq $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@$(PIP_INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@echo "installing bjerrum and what it runs on"
-	@$(PIP) install -qq $(TORCH) -e .
+	@$(PIP_INSTALL) $(TORCH) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the tools for tests, checks and documentation"
-	@$(PIP) install -qq $(TORCH) -e '.[dev]'
+	@$(PIP_INSTALL) $(TORCH) -e '.[dev]'
 	@touch $@
 
 run: $(VENV)/.installed

@@ -30,8 +30,26 @@ from docstrings import listed_names
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "reference", "electrostatics", "ewald"),
-    *("frames", "dataset", "potential", "dynamics", "trajectory", "properties", "checks"),
-    *("estimate", "store", "configuration", "specification", "pipeline", "results", "report"),
+    *(
+        "frames",
+        "dataset",
+        "potential",
+        "dynamics",
+        "trajectory",
+        "trajectory_formats",
+        "properties",
+        "checks",
+    ),
+    *(
+        "estimate",
+        "store",
+        "configuration",
+        "specification",
+        "run",
+        "pipeline",
+        "results",
+        "report",
+    ),
     *("bench", "errors"),
 )
 """Modules in the order of the method; others follow by name."""
@@ -126,7 +144,9 @@ def settings_reference(model: type[BaseModel]) -> str:
     for key, field in model.model_fields.items():
         if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel):
             needed = "required" if field.is_required() else "optional"
-            parts.append(f"### `[{key}]`\n\n{_section(field.annotation)}\n\nThis section is {needed}.")
+            parts.append(
+                f"### `[{key}]`\n\n{_section(field.annotation)}\n\nThis section is {needed}."
+            )
         else:
             top.append(key)
     head = f"### Top level\n\n{_keys(model, schema, top)}" if top else ""
@@ -243,7 +263,8 @@ def salts() -> str:
     for salt in (name for name in SALTS if name in salts_with_density()):
         model = density_model(salt)
         low, high = (
-            f"{t - CELSIUS_ZERO_IN_KELVIN:.0f}" for t in (model.min_temperature, model.max_temperature)
+            f"{t - CELSIUS_ZERO_IN_KELVIN:.0f}"
+            for t in (model.min_temperature, model.max_temperature)
         )
         rows.append((salt, model.name, f"{model.highest_molality:.3g}", f"{low} to {high}"))
         sources[model.name] = model.source.citation
@@ -255,16 +276,17 @@ def error_classes() -> str:
     """Return every error, its exit code and what it means."""
     rows = [
         (f"`{error.__name__}`", str(error.exit_code), (inspect.getdoc(error) or "").split("\n")[0])
-        for error in _subclasses(BjerrumError)
+        for error in subclasses(BjerrumError)
     ]
     return _table(("error", "exit code", "meaning"), rows)
 
 
-def _subclasses(error: type[BjerrumError]) -> Iterator[type[BjerrumError]]:
+def subclasses(error: type[BjerrumError]) -> Iterator[type[BjerrumError]]:
+    """Yield every error of the package that derives from ``error``."""
     for child in error.__subclasses__():
         if child.__module__.startswith("bjerrum."):
             yield child
-            yield from _subclasses(child)
+            yield from subclasses(child)
 
 
 def modules() -> dict[str, list[str]]:
@@ -284,11 +306,12 @@ def _submodules(name: str) -> list[str]:
 
 def api_page(name: str, members: list[str]) -> str:
     """Return the page of a module: a mkdocstrings block for it and for each of its parts."""
-    blocks = "\n\n".join(f"::: {member}" for member in members if _has_content(member))
+    blocks = "\n\n".join(f"::: {member}" for member in members if has_content(member))
     return f"# {name}\n\n{blocks}\n"
 
 
-def _has_content(module: str) -> bool:
+def has_content(module: str) -> bool:
+    """Tell whether a module is more than an empty file."""
     relative = Path(*module.split(".")[1:])
     root = Path(next(iter(bjerrum.__path__)))
     file = root / relative.with_suffix(".py")
