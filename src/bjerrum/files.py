@@ -86,3 +86,10 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write bytes to a file, atomically, and return its path."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path

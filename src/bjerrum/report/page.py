@@ -20,9 +20,9 @@ from plotly.offline import get_plotlyjs
 from pydantic import ValidationError
 
 from bjerrum.errors import InputError
+from bjerrum.files import write_whole
 from bjerrum.report import comparison, figures, rounding, style
 from bjerrum.report.document import RunDocument
-from bjerrum.report.files import write_atomically
 
 RESULTS_NAME = "results.json"
 REPORT_NAME = "report.html"
@@ -57,7 +57,7 @@ def write_report(results: dict[str, Any], path: Path) -> Path:
     ExternalError where the disk is full.
     """
     page = render_report(read_document(results))
-    return write_atomically(page.encode("utf-8"), Path(path))
+    return write_whole(Path(path), page.encode("utf-8"))
 
 
 def read_document(results: dict[str, Any]) -> RunDocument:

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bjerrum.errors import InputError
+from bjerrum.files import write_whole
 from bjerrum.report import style
 from bjerrum.report.document import Rdf, RunDocument
-from bjerrum.report.files import write_atomically
 from bjerrum.report.page import read_document
 from bjerrum.report.rounding import formula_text, number, pair_text
 
@@ -60,7 +60,7 @@ def write_rdf_figure(results: dict[str, Any], path: Path) -> Path:
         content = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         _draw(document).savefig(content, format=kind, dpi=200, metadata=metadata)
-    return write_atomically(content.getvalue(), path)
+    return write_whole(path, content.getvalue())
 
 
 def _draw(document: RunDocument) -> Figure:
