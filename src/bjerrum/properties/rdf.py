@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 from MDAnalysis.lib.distances import capped_distance, distance_array, self_distance_array
-from MDAnalysis.lib.mdamath import triclinic_box, triclinic_vectors
+from MDAnalysis.lib.mdamath import box_volume, triclinic_box, triclinic_vectors
 
 from bjerrum.errors import FrameError, InputError
 from bjerrum.estimate import FloatArray, IntArray
@@ -35,6 +35,9 @@ SMALL_GROUP: Final = 10
 SMALL_RADIUS: Final = 0.3
 """MDAnalysis' own rule (``_determine_method``): a cell list pays for groups of 10 atoms or more and
 cutoffs below 0.3 box lengths."""
+
+SINGLE_PRECISION: Final = 1e-6
+"""Relative precision to which other programs' files give a box."""
 
 DISTANCES_AT_ONCE: Final = 2_000_000
 
@@ -116,7 +119,7 @@ class RdfAccumulator:
             raise FrameError("the atoms change within the trajectory")
         for positions, cell in zip(chunk.positions, chunk.cells, strict=True):
             require_radius(self.edges[-1], cell)
-            self.volume_sum += abs(np.linalg.det(cell))
+            self.volume_sum += float(box_volume(triclinic_box(*cell)))
             self._add_frame(count_pairs(positions, cell, self._groups, self.pairs, self.edges))
 
     def _add_frame(self, counts: IntArray) -> None:
@@ -202,7 +205,7 @@ def count_pairs(
 def require_radius(r_max: float, cell: FloatArray) -> None:
     """Raise InputError if a sphere of r_max reaches beyond half the cell in any direction."""
     limit = half_width(cell)
-    if r_max > limit * (1 + 1e-9):
+    if r_max > limit * (1 + SINGLE_PRECISION):
         raise InputError(f"r_max must be at most half the box, {limit:.4f} angstrom, got {r_max:g}")
 
 

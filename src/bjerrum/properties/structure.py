@@ -19,7 +19,13 @@ from scipy.signal import find_peaks
 
 from bjerrum.errors import InputError, SeriesTooShort
 from bjerrum.estimate import Estimate, FloatArray
-from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine, half_width
+from bjerrum.properties.rdf import (
+    SINGLE_PRECISION,
+    PartialRdf,
+    RdfAccumulator,
+    combine,
+    half_width,
+)
 from bjerrum.properties.statistics import estimate_function, estimate_mean, mean_statistics
 from bjerrum.trajectory import TrajectoryChunk, iterate_frames
 
@@ -302,7 +308,7 @@ def _edges(chunk: TrajectoryChunk, r_max: float | None, bin_width: float) -> Flo
             f"r_max must be positive and hold at least four bins, got r_max {reach:g} and a bin "
             f"width of {bin_width:g} angstrom"
         )
-    n_bins = int(reach / bin_width + 1e-9)
+    n_bins = int(reach / bin_width * (1 + SINGLE_PRECISION))
     return np.linspace(0.0, n_bins * bin_width, n_bins + 1)
 
 
