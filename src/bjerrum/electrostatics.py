@@ -80,13 +80,14 @@ class ScreenedCoulomb:
     def from_json(cls, data: Mapping[str, Any]) -> ScreenedCoulomb:
         """Read what :meth:`to_json` wrote; raises InputError for anything else."""
         try:
-            if data["kind"] != _KIND:
-                raise InputError(f"baseline: expected kind {_KIND!r}, got {data['kind']!r}")
-            charges = tuple((e, float(q)) for e, q in data["charges_e"].items())
-            return cls(charges, float(data["dielectric_constant"]), float(data["ewald_accuracy"]))
-        except (KeyError, TypeError, AttributeError) as error:
+            kind, charges = data["kind"], {e: float(q) for e, q in data["charges_e"].items()}
+            numbers = float(data["dielectric_constant"]), float(data["ewald_accuracy"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             expected = "kind, charges_e, dielectric_constant, ewald_accuracy"
             raise InputError(f"baseline: expected {expected}, got {dict(data)}") from error
+        if kind != _KIND:
+            raise InputError(f"baseline: expected kind {_KIND!r}, got {kind!r}")
+        return cls(tuple(charges.items()), *numbers)
 
     def __str__(self) -> str:
         charges = ", ".join(f"{e} {q:+g}" for e, q in self.charges) or "no charges"
