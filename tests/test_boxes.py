@@ -121,6 +121,7 @@ class TestEquilibrate:
         assert 1.75 < shortest["Li-O"] < 2.05
         assert 2.35 < shortest["O-O"] < 2.75
         assert 1.45 < shortest["O-H"] < 1.9
+        assert shortest.get("Li-Cl", np.inf) > 3.2  # solvent-separated, as packed
         lithium = equilibrated.symbols == "Li"
         oxygen = equilibrated.symbols == "O"
         distances = equilibrated.get_all_distances(mic=True)[np.ix_(lithium, oxygen)]

@@ -355,6 +355,23 @@ class TestDynamics:
         np.testing.assert_allclose(result.positions, wrapped_molecules(result, 25), atol=1e-9)
         assert np.abs(result.positions - atoms.positions).max() > 1
 
+    def test_held_ions_stay_while_water_moves_at_the_temperature(self) -> None:
+        atoms = ions_in_water()
+        run = sample_nvt(
+            atoms,
+            temperature=300,
+            time_ps=6,
+            seed=2,
+            timestep_fs=4,
+            hold_ions=True,
+            hydrogen_mass_amu=4,
+            friction_per_ps=5,
+        )
+        np.testing.assert_allclose(run.positions[-1, 75:], atoms.positions[75:], atol=1e-6)
+        assert np.abs(run.positions[-1, :75] - atoms.positions[:75]).max() > 1
+        assert run.n_degrees_of_freedom == 6 * 25
+        assert run.temperature[20:].mean() == pytest.approx(300, abs=25)
+
     def test_a_run_too_short_to_check_is_refused_at_once(self) -> None:
         with pytest.raises(InputError, match="8 ps"):
             run_nvt(ions_in_water(), temperature=300, time_ps=2, seed=0)

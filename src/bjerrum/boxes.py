@@ -22,11 +22,18 @@ from ase import Atoms
 
 from bjerrum.errors import ExternalError, InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
-from bjerrum.reference.classical import SPCE_JOUNG_CHEATHAM, derived_seed, run_nvt
+from bjerrum.reference.classical import (
+    SPCE_JOUNG_CHEATHAM,
+    derived_seed,
+    run_nvt,
+    sample_nvt,
+    with_positions,
+)
 from bjerrum.reference.classical_system import MIN_EDGE_ANGSTROM, whole_molecules
 from bjerrum.system import Solution
 
-EQUILIBRATION_PS: Final = 100.0
+EQUILIBRATION_PS: Final = 50.0
+_HYDRATION_PS: Final = 2.0
 _TIMESTEP_FS: Final = 4.0
 _HYDROGEN_MASS_AMU: Final = 4.0
 _FRICTION_PER_PS: Final = 2.0
@@ -209,12 +216,31 @@ def equilibrate_box(
     """Return the box after classical dynamics at its volume and the solution's temperature.
 
     Rigid SPC/E with Joung-Cheatham ions, 4 fs steps with hydrogens of 4 amu (positions at
-    equilibrium do not depend on masses).
-    Raises PhysicsCheckFailed if temperature or energy has not settled.
+    equilibrium do not depend on masses). Water first turns towards the ions while these are held:
+    bare ions attract through the unordered water and would pair.
+
+    How long: in 80 waters with 4 LiCl (six seeds of 60 ps, samples of 0.2 ps) potential energy and
+    Li-O coordination (4.2) are level within their errors from 5 ps on; the default is ten times
+    that, about 16 s on one core (3 ps per second). First peaks then: Li-O 1.98, O-O 2.73,
+    Cl-O 3.13 angstrom. Contact pairs are beyond it: of five that packing once made, two outlived
+    300 ps, and two boxes without any made none in 300 ps. Every box therefore starts with
+    solvent-separated ions where there is room; their pairing is for the production run to find.
+
+    Raises InputError for less than 8 ps, PhysicsCheckFailed if temperature or energy has not
+    settled.
     """
-    result = run_nvt(
+    hydrated = sample_nvt(
         atoms,
-        SPCE_JOUNG_CHEATHAM,
+        temperature=solution.temperature,
+        time_ps=_HYDRATION_PS,
+        seed=derived_seed(seed, 4),
+        timestep_fs=_TIMESTEP_FS,
+        friction_per_ps=_FRICTION_PER_PS,
+        hydrogen_mass_amu=_HYDROGEN_MASS_AMU,
+        hold_ions=True,
+    )
+    result = run_nvt(
+        with_positions(atoms, hydrated.positions[-1]),
         temperature=solution.temperature,
         time_ps=time_ps,
         seed=seed,

@@ -41,6 +41,7 @@ __all__ = [
     "derived_seed",
     "run_nvt",
     "sample_nvt",
+    "with_positions",
 ]
 
 SAMPLE_INTERVAL_PS: Final = 0.1
@@ -120,7 +121,7 @@ class NvtRun:
     time_ps            shape (n_samples,)
     temperature        kinetic temperature, shape (n_samples,), K
     potential_energy   shape (n_samples,), eV
-    n_degrees_of_freedom  3 n_atoms minus constraints
+    n_degrees_of_freedom  3 per moving atom, minus constraints
     """
 
     positions: FloatArray
@@ -141,6 +142,7 @@ def sample_nvt(
     friction_per_ps: float = 1.0,
     sample_interval_ps: float = SAMPLE_INTERVAL_PS,
     hydrogen_mass_amu: float | None = None,
+    hold_ions: bool = False,
 ) -> NvtRun:
     """Minimise, draw velocities and run Langevin dynamics; the same seed gives the same bits.
 
@@ -149,6 +151,7 @@ def sample_nvt(
     Samples start after the minimisation, so the first picoseconds still heat up.
 
     temperature   K
+    hold_ions     keep the ions where they are, so that water can turn towards them first
     Raises InputError for times that do not fit, PhysicsCheckFailed if the dynamics explode.
     """
     steps_per_sample = _whole_steps(sample_interval_ps, timestep_fs)
@@ -165,7 +168,10 @@ def sample_nvt(
         ewald_tolerance=_EWALD_TOLERANCE_DYNAMICS,
         hydrogen_mass_amu=hydrogen_mass_amu,
     )
-    n_free = 3 * len(atoms) - system.getNumConstraints()
+    if hold_ions:
+        for index in range(3 * n_waters, len(atoms)):
+            system.setParticleMass(index, 0.0)
+    n_free = 3 * (3 * n_waters if hold_ions else len(atoms)) - system.getNumConstraints()
     integrator = openmm.LangevinMiddleIntegrator(
         temperature, friction_per_ps, timestep_fs / PS_IN_FS
     )
@@ -302,12 +308,17 @@ def run_nvt(
         hydrogen_mass_amu=hydrogen_mass_amu,
     )
     check_nvt(run, temperature=temperature)
-    result = Atoms(
+    return with_positions(atoms, run.positions[-1])
+
+
+def with_positions(atoms: Atoms, positions: FloatArray) -> Atoms:
+    """Return the box with other positions, molecules whole, their first atom inside the cell."""
+    moved = Atoms(
         numbers=atoms.numbers,
-        positions=run.positions[-1],
+        positions=positions,
         cell=atoms.cell,
         pbc=atoms.pbc,
         info=dict(atoms.info),
     )
-    result.positions = wrapped_molecules(result, count_waters(atoms, force_field))
-    return result
+    moved.positions = wrapped_molecules(moved, count_waters(moved))
+    return moved
