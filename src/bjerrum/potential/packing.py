@@ -16,8 +16,10 @@ from bjerrum.files import atomic_path, sha256_of
 from bjerrum.potential.card import CARD, WEIGHTS, ModelCard
 from bjerrum.potential.curve import FORCE_RMSE, LEARNING_CURVE, read_learning_curve
 from bjerrum.potential.evaluate import evaluate
-from bjerrum.potential.model import load_model
-from bjerrum.potential.training import BEST_WEIGHTS, PROVENANCE, PreparedTraining
+from bjerrum.potential.model import Model
+from bjerrum.potential.nequip import NequipNetwork
+from bjerrum.potential.rounds import BEST_WEIGHTS, read_best
+from bjerrum.potential.training import NEQUIP_INPUT, PROVENANCE, PreparedTraining
 
 README = """\
 # {name}
@@ -30,7 +32,8 @@ README = """\
 | network | NequIP {backend_version}, {n_layers} layers, l <= {l_max}, {n_features} features, \
 cutoff {cutoff:g} angstrom |
 | baseline | {baseline} |
-| trained on | {n_train} frames of {source} (sha256 {sha256}), {steps} optimiser steps |
+| trained on | {n_train} frames of {source} (sha256 {sha256}), {steps} optimiser steps, \
+weights of step {best_step} |
 | force RMSE, unseen blocks | {rmse} |
 | licence | {licence} |
 
@@ -43,8 +46,7 @@ Measured on {n_test} frames of blocks that training and early stopping never saw
 ## Retrain
     bjerrum train FRAMES.extxyz --config training.toml -o {name}
 
-`learning_curve.csv` is the validation error against the optimiser step of the training that made
-these weights.
+`learning_curve.csv` is the validation error against the optimiser step of the training.
 """
 
 
@@ -61,61 +63,59 @@ def pack_model(
     config  the training TOML, copied beside the weights
     Raises InputError if the training has not finished a round yet.
     """
-    best = prepared.folder / BEST_WEIGHTS
-    if not best.exists():
-        raise InputError(f"{prepared.folder}: expected {BEST_WEIGHTS}; train for a round first")
-    output.mkdir(parents=True, exist_ok=True)
+    weights = prepared.folder / BEST_WEIGHTS
+    card = _card(prepared, output.resolve().name)
+    test = dataset.of_blocks(prepared.split.test)
+    if test:
+        network = NequipNetwork(card.hyperparameters, weights)
+        model = Model(card, network, prepared.spec.baseline.build(), output)
+        card = card.model_copy(update={"errors": evaluate(model, test, on_frame=on_frame)})
     for source, name in (
-        (best, WEIGHTS),
         (prepared.folder / LEARNING_CURVE, LEARNING_CURVE),
         (config, "training.toml"),
+        (weights, WEIGHTS),
     ):
         with atomic_path(output / name) as temporary:
             shutil.copyfile(source, temporary)
-    card = _card(prepared, output)
-    _write_card(output, card)
-    test = dataset.of_blocks(prepared.split.test)
-    if test:
-        errors = evaluate(load_model(str(output)), test, on_frame=on_frame)
-        card = card.model_copy(update={"errors": errors})
-        _write_card(output, card)
-    with atomic_path(output / "README.md") as temporary:
-        temporary.write_text(_readme(card), encoding="utf-8")
+    for text, name in (
+        (_readme(card), "README.md"),
+        (json.dumps(card.model_dump(mode="json"), indent=1) + "\n", CARD),
+    ):
+        with atomic_path(output / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return card.errors
 
 
-def _card(prepared: PreparedTraining, output: Path) -> ModelCard:
+def _card(prepared: PreparedTraining, name: str) -> ModelCard:
+    """Return the card, errors still to be measured."""
+    best = read_best(prepared.folder)
+    if best is None:
+        raise InputError(f"{prepared.folder}: expected {BEST_WEIGHTS}; train for a round first")
     provenance = json.loads((prepared.folder / PROVENANCE).read_text())
-    configuration = json.loads((prepared.folder / "nequip.json").read_text())
+    configuration = json.loads((prepared.folder / NEQUIP_INPUT).read_text())
     hyperparameters = configuration["training_module"]["model"]
     curve = read_learning_curve(prepared.folder)
-    best = min(curve, key=lambda row: row[FORCE_RMSE])
     spec = prepared.spec
     return ModelCard(
-        name=output.name,
+        name=name,
         backend_version=version("nequip"),
         hyperparameters={k: v for k, v in hyperparameters.items() if k not in {"_target_", "seed"}},
         baseline=spec.baseline.build().to_json(),
         units={"energy": "eV", "length": "angstrom", "force": "eV/angstrom"},
-        weights_sha256=sha256_of(output / WEIGHTS),
+        weights_sha256=sha256_of(prepared.folder / BEST_WEIGHTS),
         labels=spec.card.labels or f"Trained on {provenance['dataset']['method']}.",
         data=provenance["dataset"],
         errors={},
         training={
             "settings": provenance["settings"],
             "steps": int(curve[-1]["step"]),
-            "best_step": int(best["step"]),
-            FORCE_RMSE: best[FORCE_RMSE],
+            "best_step": best[0],
+            FORCE_RMSE: best[1],
         },
         licence=spec.card.licence,
         limits=spec.card.limits,
         code_version=__version__,
     )
-
-
-def _write_card(output: Path, card: ModelCard) -> None:
-    with atomic_path(output / CARD) as temporary:
-        temporary.write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n")
 
 
 def _readme(card: ModelCard) -> str:
@@ -138,6 +138,7 @@ def _readme(card: ModelCard) -> str:
         source=card.data["source"],
         sha256=card.data["sha256"][:12],
         steps=card.training["steps"],
+        best_step=card.training["best_step"],
         rmse=f"{listed} meV/angstrom" if listed else "not measured (no test blocks)",
         licence=card.licence,
         n_test=card.data["n_frames"]["test"],

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 class WarmupStableDecay(LRScheduler):
     """Linear warm-up, constant plateau, linear decay to a hundredth at the end.
 
-    rate(step) = base * min(step / warmup, 1, (total - step) / (total - decay_start)).
+    rate(step) = base * min((step + 1) / warmup, 1, (total - step) / (total - decay_start)).
     Source: Haegele et al., NeurIPS 2024, arXiv:2405.18392 (a plateau with a short cooldown equals
     a cosine of the same length, and the plateau can be prolonged later).
 

@@ -65,8 +65,8 @@ class OptimiserSpec(Spec):
 
     method         muon (Jordan et al. 2024: orthogonalised updates of the weight matrices, Adam for
                    the rest) or adam
-    steps          optimiser steps in all; raise it later to prolong a training
-    round_steps    steps between two validations (and checkpoints)
+    steps          optimiser steps in all, rounded to whole rounds; raise it later to go on
+    round_steps    steps between two validations and checkpoints; at most one pass over the frames
     energy_weight  of the squared energy error per atom (eV^2) against the squared force error
     force_weights  relative weight of each element's mean squared force error (default: equal);
                    ions are few and would otherwise hardly count
@@ -137,7 +137,8 @@ def nequip_input(
 
     elements       the network's atom types, in order
     energy_shifts  eV per atom, constant, added to the network's output
-    File names are relative to the training folder.
+    File names are relative to the training folder. The model still lacks avg_num_neighbors and
+    per_type_energy_scales, which are statistics of the data.
     """
     optimiser = spec.optimiser
     weights = {element: optimiser.force_weights.get(element, 1.0) for element in elements}
@@ -161,8 +162,6 @@ def nequip_input(
                 "_target_": "nequip.model.NequIPGNNModel",
                 "seed": spec.seed,
                 **spec.network.hyperparameters(elements),
-                "avg_num_neighbors": "${training_data_stats:num_neighbors_mean}",
-                "per_type_energy_scales": "${training_data_stats:forces_rms}",
                 "per_type_energy_shifts": energy_shifts,
             },
         },

@@ -2,43 +2,39 @@
 
 A training folder holds everything: ``provenance.json`` (data and settings), the residual frames,
 ``nequip.json`` (NequIP's input, generated), checkpoints, the best weights so far and
-``learning_curve.csv``. Calling :func:`train` again continues from the last finished round; with
-more steps than before it goes back to the end of the plateau and prolongs that.
+``learning_curve.csv``. Calling :func:`train` again continues from the last finished round, as if
+it had never stopped; with other ``steps`` than before it goes back to the last round of the
+plateau and goes on from there.
 """
 
 from __future__ import annotations
 
 import json
-import math
+import logging
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from hydra.utils import instantiate
 from nequip.utils.global_state import set_global_state
-from safetensors.torch import save_file
 
 from bjerrum.dataset import Dataset, Split, fit_energy_shifts, split_blocks, subtract_baseline
-from bjerrum.errors import InputError, PhysicsCheckFailed
+from bjerrum.errors import InputError
 from bjerrum.files import atomic_path
 from bjerrum.frames import write_frames
-from bjerrum.potential.curve import (
-    FORCE_RMSE,
-    curve_row,
-    read_learning_curve,
-    write_learning_curve,
-)
+from bjerrum.potential.rounds import LAST, PLATEAU, Deadline, Journal, Progress, diverged
 from bjerrum.potential.schedule import WarmupStableDecay
 from bjerrum.potential.spec import TrainingSpec, nequip_input
 
-BEST_WEIGHTS = "best.safetensors"
 PROVENANCE = "provenance.json"
-Progress = Callable[[int, int, float], None]
-"""Called with (steps done, steps in all, validation force RMSE in meV/angstrom)."""
+NEQUIP_INPUT = "nequip.json"
+HORIZON = "horizon.json"
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,11 @@ class PreparedTraining:
         return max(1, round(self.spec.optimiser.steps / self.round_steps))
 
     @property
+    def n_steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.n_rounds * self.round_steps
+
+    @property
     def n_plateau_rounds(self) -> int:
         """Rounds before the learning rate begins to fall."""
         return max(1, round((1 - self.spec.optimiser.cooldown_fraction) * self.n_rounds))
@@ -72,14 +73,10 @@ class PreparedTraining:
 def prepare(dataset: Dataset, spec: TrainingSpec, folder: Path) -> PreparedTraining:
     """Split the data, subtract the baseline and write the training folder.
 
-    Raises InputError if the folder belongs to other data or settings.
+    Raises InputError if the folder belongs to other data or settings, or if the frames have no
+    energies or lack an element that the settings name.
     """
-    unknown = set(spec.baseline.charges_e) - set(dataset.elements)
-    if unknown:
-        raise InputError(
-            f"baseline.charges_e: {sorted(unknown)} do not occur in {dataset.source}, "
-            f"which holds {list(dataset.elements)}"
-        )
+    _require_fit(dataset, spec)
     split = split_blocks(
         dataset,
         n_validation=spec.split.validation_blocks,
@@ -108,6 +105,21 @@ def prepare(dataset: Dataset, spec: TrainingSpec, folder: Path) -> PreparedTrain
     return PreparedTraining(folder, spec, dataset.elements, split, shifts, len(parts["train"]))
 
 
+def _require_fit(dataset: Dataset, spec: TrainingSpec) -> None:
+    for key, named in (
+        ("baseline.charges_e", spec.baseline.charges_e),
+        ("optimiser.force_weights", spec.optimiser.force_weights),
+    ):
+        unknown = sorted(set(named) - set(dataset.elements))
+        if unknown:
+            raise InputError(
+                f"{key}: {', '.join(unknown)} not in {dataset.source}, "
+                f"which holds {', '.join(dataset.elements)}"
+            )
+    if any("energy" not in atoms.calc.results for atoms in dataset.frames):
+        raise InputError(f"{dataset.source}: expected energies beside the forces, found none")
+
+
 def _claim(folder: Path, provenance: dict[str, Any]) -> None:
     """Write the folder's provenance, or refuse a folder that was started from something else."""
     path = folder / PROVENANCE
@@ -129,9 +141,12 @@ def train(
 ) -> None:
     """Run or continue the training; the best weights so far are always in the folder.
 
-    max_minutes  stop after this time; what the unfinished round learnt is lost
-    Raises PhysicsCheckFailed if the validation error becomes NaN.
+    max_minutes  begin no round that would not end in this time, but at least one
+    Raises PhysicsCheckFailed if the validation error becomes NaN, InputError if the training has
+    already gone further than the steps that are wanted.
     """
+    checkpoint = _checkpoint_to_continue(prepared)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     set_global_state()
     lightning.seed_everything(prepared.spec.seed, verbose=False)
     configuration = _resolved_input(prepared)
@@ -142,7 +157,6 @@ def train(
         devices=1,
         max_epochs=prepared.n_rounds,
         limit_train_batches=prepared.round_steps,
-        max_time=None if max_minutes is None else timedelta(minutes=max_minutes),
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
@@ -151,26 +165,42 @@ def train(
         num_sanity_val_steps=0,
         inference_mode=False,
         default_root_dir=prepared.folder,
-        callbacks=[_Journal(prepared, progress)],
+        callbacks=[
+            Journal(prepared.folder, prepared.n_plateau_rounds, prepared.n_steps, progress),
+            Deadline(max_minutes),
+        ],
     )
-    with warnings.catch_warnings():
+    with _lightning_tamed(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's hints on workers and tree specs
-        checkpoint = _checkpoint_to_continue(prepared)
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)
+
+
+@contextmanager
+def _lightning_tamed() -> Iterator[None]:
+    """Let Ctrl-C be Ctrl-C, and a loss that is not a number an error of ours."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:  # Lightning exits on Ctrl-C, and ignores it from then on
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stopped
+    except ZeroDivisionError as error:  # NequIP's mean over the elements whose error is a number
+        raise diverged("the loss is not a number") from error
 
 
 def _resolved_input(prepared: PreparedTraining) -> dict[str, Any]:
     """Return NequIP's input with the statistics of the training data filled in; keep a copy."""
-    path = prepared.folder / "nequip.json"
+    path = prepared.folder / NEQUIP_INPUT
     if path.exists():
         return json.loads(path.read_text())
     configuration = nequip_input(
         prepared.spec, elements=prepared.elements, energy_shifts=prepared.energy_shifts
     )
     statistics = _data_module(configuration, prepared.folder).get_statistics("train")
-    model = configuration["training_module"]["model"]
-    model["avg_num_neighbors"] = float(statistics["num_neighbors_mean"])
-    model["per_type_energy_scales"] = float(statistics["forces_rms"])
+    configuration["training_module"]["model"] |= {
+        "avg_num_neighbors": float(statistics["num_neighbors_mean"]),
+        "per_type_energy_scales": float(statistics["forces_rms"]),
+    }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(configuration, indent=1))
     return configuration
@@ -190,7 +220,7 @@ def _build_module(
         "_target_": f"{WarmupStableDecay.__module__}.{WarmupStableDecay.__name__}",
         "warmup_steps": prepared.spec.optimiser.warmup_steps,
         "decay_start": prepared.n_plateau_rounds * prepared.round_steps,
-        "total_steps": prepared.n_rounds * prepared.round_steps,
+        "total_steps": prepared.n_steps,
     }
     module = instantiate(
         configuration,
@@ -204,61 +234,23 @@ def _build_module(
 
 
 def _checkpoint_to_continue(prepared: PreparedTraining) -> Path | None:
-    """Return the last checkpoint, or the end of the plateau if the horizon has changed since."""
-    horizon_file = prepared.folder / "horizon.json"
+    """Return the last checkpoint, or the plateau's last if the horizon has changed since."""
+    horizon_file = prepared.folder / HORIZON
     horizon = {"n_rounds": prepared.n_rounds, "n_plateau_rounds": prepared.n_plateau_rounds}
-    earlier = json.loads(horizon_file.read_text()) if horizon_file.exists() else horizon
+    last, plateau = prepared.folder / LAST, prepared.folder / PLATEAU
+    is_changed = horizon_file.exists() and json.loads(horizon_file.read_text()) != horizon
+    if is_changed and plateau.exists():
+        _require_steps_to_do(prepared, plateau)
+        last.unlink(missing_ok=True)
     with atomic_path(horizon_file) as temporary:
         temporary.write_text(json.dumps(horizon))
-    last, plateau = prepared.folder / "last.ckpt", prepared.folder / "plateau.ckpt"
-    if earlier != horizon and plateau.exists():
-        last.unlink(missing_ok=True)
-        return plateau
-    return last if last.exists() else None
+    return next((path for path in (last, plateau) if path.exists()), None)
 
 
-class _Journal(lightning.Callback):
-    """After each round: the learning curve, a checkpoint, and the best weights so far."""
-
-    def __init__(self, prepared: PreparedTraining, progress: Progress) -> None:
-        self._prepared = prepared
-        self._progress = progress
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Record the round that has just been validated."""
-        folder, step = self._prepared.folder, trainer.global_step
-        metrics = trainer.callback_metrics
-        rmse = 1e3 * float(metrics["val0_epoch/forces_rmse"])
-        if not math.isfinite(rmse):
-            raise PhysicsCheckFailed(
-                f"training: the validation error is {rmse} after {step} steps; lower the "
-                "learning rate and start again"
-            )
-        curve = read_learning_curve(folder)
-        curve = [row for row in curve if row["step"] < step]
-        if all(rmse < row[FORCE_RMSE] for row in curve):
-            _save_averaged_weights(pl_module, folder / BEST_WEIGHTS)
-        energy = 1e3 * float(metrics["val0_epoch/per_atom_energy_rmse"])
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        write_learning_curve(folder, [*curve, curve_row(step, rate, rmse, energy)])
-        _save_checkpoint(trainer, folder / "last.ckpt")
-        if trainer.current_epoch + 1 == self._prepared.n_plateau_rounds:
-            _save_checkpoint(trainer, folder / "plateau.ckpt")
-        self._progress(step, self._prepared.n_rounds * self._prepared.round_steps, rmse)
-
-
-def _save_checkpoint(trainer: lightning.Trainer, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        trainer.save_checkpoint(temporary)
-
-
-def _save_averaged_weights(module: Any, path: Path) -> None:
-    """Write the moving average of the weights; the module's own weights are left as they were."""
-    module.ema.swap_parameters(module.model)
-    try:
-        (model,) = module.model.values()
-        tensors = {k: v.detach().clone().contiguous() for k, v in model.state_dict().items()}
-    finally:
-        module.ema.swap_parameters(module.model)
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+def _require_steps_to_do(prepared: PreparedTraining, checkpoint: Path) -> None:
+    done = torch.load(checkpoint, map_location="cpu", weights_only=False)["global_step"]
+    if prepared.n_steps <= done:
+        raise InputError(
+            f"optimiser.steps: {prepared.folder} has done {done} steps before any cooldown; "
+            f"expected more, got {prepared.n_steps}"
+        )
