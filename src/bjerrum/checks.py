@@ -28,9 +28,7 @@ class Check:
 
     def __post_init__(self) -> None:
         if not 0 <= self.limit < math.inf:
-            raise ValueError(
-                f"check {self.name!r}: a limit is a number of at least 0, got {self.limit}"
-            )
+            raise ValueError(f"check {self.name!r}: expected a limit >= 0, got {self.limit}")
 
     @property
     def passed(self) -> bool:
