@@ -37,7 +37,7 @@ def licl_box() -> Atoms:
 @pytest.fixture(scope="module")
 def equilibrated() -> Atoms:
     solution = solution_of("LiCl", 2.78)
-    return equilibrate_box(build_box(solution, 40, seed=3), solution, time_ps=8, seed=3)
+    return equilibrate_box(build_box(solution, 40, seed=7), solution, time_ps=8, seed=7)
 
 
 def program(folder: Path, body: str) -> Path:
@@ -97,6 +97,9 @@ class TestBuild:
         other = build_box(LICL, 80, seed=2)
         np.testing.assert_array_equal(again.positions, licl_box.positions)
         assert np.abs(other.positions - licl_box.positions).max() > 1
+        water = solution_of("LiCl", 0.0)
+        first, second = (build_box(water, 40, seed=seed).positions for seed in (1, 2))
+        assert np.abs(first - second).max() > 1
 
     def test_periodic_images_keep_the_tolerance_and_ions_start_apart(self, licl_box: Atoms) -> None:
         """All pairs over the 27 nearest images, counted one by one."""
@@ -121,17 +124,17 @@ class TestEquilibrate:
         assert 1.75 < shortest["Li-O"] < 2.05
         assert 2.35 < shortest["O-O"] < 2.75
         assert 1.45 < shortest["O-H"] < 1.9
-        assert shortest.get("Li-Cl", np.inf) > 3.2  # solvent-separated, as packed
+        assert shortest.get("Li-Cl", np.inf) > 3.2  # as packed; unheld, this seed collapses to 2.3
         lithium = equilibrated.symbols == "Li"
         oxygen = equilibrated.symbols == "O"
         distances = equilibrated.get_all_distances(mic=True)[np.ix_(lithium, oxygen)]
         assert 3 <= (distances < 2.7).sum(axis=1).mean() <= 5
 
     def test_it_is_deterministic_and_says_how_it_was_made(self, equilibrated: Atoms) -> None:
-        again = equilibrate_box(build_box(LICL, 40, seed=3), LICL, time_ps=8, seed=3)
+        again = equilibrate_box(build_box(LICL, 40, seed=7), LICL, time_ps=8, seed=7)
         np.testing.assert_array_equal(again.positions, equilibrated.positions)
         assert again.info["equilibration_ps"] == 8
-        assert again.info["seed"] == 3
+        assert again.info["seed"] == 7
         assert "Joung-Cheatham" in again.info["equilibration"]
 
 
