@@ -23,7 +23,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input insta
 TORCH := torch==$(TORCH_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format docs clean distclean
+.PHONY: help venv run test check check-format check-lint check-types format docs clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -56,9 +56,15 @@ run: $(VENV)/.installed
 test: venv
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: venv
+check: check-format check-lint check-types
+
+check-format: venv
 	$(BIN)/ruff format --check .
+
+check-lint: venv
 	$(BIN)/ruff check .
+
+check-types: venv
 	$(BIN)/mypy
 
 format: venv
