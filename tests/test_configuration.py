@@ -120,8 +120,8 @@ def test_missing_and_broken_files(save, tmp_path):
     [
         (1.0, 10.0, 1.0, 10, 1000),
         (1.0, 10.0, 1.001, 10, 1010),  # rounded up to whole frames
-        (0.5, 10.0, 0.57, 20, 1140),  # 0.57 * 1000 is less than 570 in binary
-        (0.1, 10.0, 0.3, 100, 3000),  # ... and this more than 3000
+        (0.5, 10.0, 0.57, 20, 1140),
+        (0.1, 10.0, 4.03, 100, 40300),  # 403 frames, though 4030 / (0.1 * 100) is a little more
         (2.0, 2.0, 0.002, 1, 1),
         (0.75, 10.0, 1.0, 13, 1339),
     ],
