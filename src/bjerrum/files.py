@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bjerrum.errors import ExternalError, InputError
 
@@ -93,3 +95,8 @@ def write_whole(path: Path, content: bytes) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return path
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write plain data as JSON, atomically; NaN and infinity are errors."""
+    return write_whole(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode("utf-8"))

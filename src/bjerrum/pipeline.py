@@ -6,18 +6,20 @@ a folder. Order: box -> trust gate -> plan -> sample -> conservation -> structur
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
 from bjerrum.checks import require
-from bjerrum.files import atomic_path
+from bjerrum.files import write_json, write_whole
 from bjerrum.frames import read_frames, write_frames
 from bjerrum.results import compile_results
 from bjerrum.run import CONFIG_COPY, Run, skip_ps
 from bjerrum.store import Result, Step
+
+if TYPE_CHECKING:
+    from bjerrum.dynamics.replicas import Replica
 
 DEFAULT_BUDGET_MINUTES = 8.0
 CHUNK_FRAMES = 10
@@ -43,10 +45,9 @@ def run_chain(run: Run, config_text: str) -> Path:
         "conservation": conserve_energy(run, boxes[0], sampling),
         "structure": measure_structure(run, plan, sampling),
     }
-    with atomic_path(run.store.root / CONFIG_COPY) as temporary:
-        temporary.write_text(config_text, encoding="utf-8")
+    write_whole(run.store.root / CONFIG_COPY, config_text.encode("utf-8"))
     path = run.store.root / "results.json"
-    _write_json(path, compile_results(run, steps))
+    write_json(path, compile_results(run, steps))
     return path
 
 
@@ -80,7 +81,7 @@ def equilibrated_box(run: Run, replica: int) -> Result:
         )
         distances = check_box(atoms, solution, box.waters)
         write_frames(folder / "box.extxyz", [atoms])
-        _write_json(folder / "shortest_distances_angstrom.json", distances)
+        write_json(folder / "shortest_distances_angstrom.json", distances)
         run.announce("Classical equilibration", replica + 1, run.config.dynamics.replicas)
 
     return run.store.complete(step, work)
@@ -97,7 +98,7 @@ def trust_gate(run: Run, box: Result) -> Result:
         run.announce("Trust gate", 0, 1)
         checks = check_model(load_model(str(run.model_folder)), _atoms(box))
         require(checks)
-        _write_json(folder / "checks.json", [check.to_json() for check in checks])
+        write_json(folder / "checks.json", [check.to_json() for check in checks])
         run.announce("Trust gate", 1, 1)
 
     return run.store.complete(step, work)
@@ -117,7 +118,7 @@ def sampling_plan(run: Run, boxes: list[Result], gate: Result) -> Result:
             n_steps = int(PLANNED_SHARE * 60 * minutes / seconds)
         frames = max(n_steps // dynamics.frame_stride, 1)
         plan = {"n_steps": frames * dynamics.frame_stride, "seconds_per_step": seconds}
-        _write_json(folder / "plan.json", plan)
+        write_json(folder / "plan.json", plan)
 
     return run.store.complete(step, work)
 
@@ -158,7 +159,7 @@ def sample(run: Run, boxes: list[Result], plan: Result) -> Result:
             _replicas(run, boxes, n_steps, folder),
             lambda done: run.announce("Neural network dynamics", done, n_steps * len(boxes)),
         )
-        _write_json(folder / "usage.json", usage)
+        write_json(folder / "usage.json", usage)
 
     return run.store.complete(step, work)
 
@@ -185,7 +186,7 @@ def conserve_energy(run: Run, box: Result, sampling: Result) -> Result:
             on_step=lambda done, total: run.announce("Energy conservation", done, total),
         )
         require_conservation(outcome)
-        _write_json(folder / "conservation.json", outcome)
+        write_json(folder / "conservation.json", outcome)
 
     return run.store.complete(step, work)
 
@@ -204,20 +205,20 @@ def measure_structure(run: Run, plan: Result, sampling: Result) -> Result:
         trajectories = sorted(sampling.folder.glob("replica-*/trajectory.h5"))
         temperature = temperature_check(trajectories, skip, run.solution.temperature)
         require([temperature])
-        _write_json(folder / "temperature.json", temperature.to_json())
+        write_json(folder / "temperature.json", temperature.to_json())
         result = analyse_structure(
             trajectories,
             pairs=run.config.analysis.pairs or None,
             bin_width=run.config.analysis.bin_width_angstrom,
             skip_ps=skip,
         )
-        _write_json(folder / "structure.json", result.to_json())
+        write_json(folder / "structure.json", result.to_json())
         run.announce("Structure", 1, 1)
 
     return run.store.complete(step, work)
 
 
-def _replicas(run: Run, boxes: list[Result], n_steps: int, folder: Path) -> list[Any]:
+def _replicas(run: Run, boxes: list[Result], n_steps: int, folder: Path) -> list[Replica]:
     from bjerrum.dynamics.replicas import Replica
     from bjerrum.dynamics.runner import Dynamics
 
@@ -247,8 +248,3 @@ def _atoms(box: Result) -> Atoms:
 
 def _numbered(name: str, results: list[Result]) -> dict[str, str]:
     return {f"{name}_{index}": result.hash for index, result in enumerate(results)}
-
-
-def _write_json(path: Path, data: Any) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
