@@ -10,8 +10,8 @@ multiplied by (N - 1)/N.
 
 Distances come from MDAnalysis, so that histograms equal those of ``InterRDF`` count by count. A
 search in single precision (freud) puts about 1 pair in 40,000 into the neighbouring bin, and at
-r_max = L/2, where half of all pairs are neighbours, it is slower (measured: 1584 atoms, O-O 50 ms
-against 5 ms a frame).
+r_max = L/2, where half of all pairs are neighbours, it is slower (measured, one thread: O-O of 512
+waters 14 ms a frame by ``freud.density.RDF``, 5 ms here, 16 ms by ``InterRDF``).
 """
 
 from __future__ import annotations

@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from bjerrum.errors import InputError, SeriesTooShort
 from bjerrum.estimate import Estimate, FloatArray
+from bjerrum.properties.peaks import (
+    NotResolved,
+    cubic_fit,
+    first_minimum,
+    fit_reach,
+    fraction_inside,
+    maximum_of_cubic,
+    significant_peaks,
+)
 from bjerrum.properties.rdf import (
     SINGLE_PRECISION,
     PartialRdf,
@@ -33,26 +40,9 @@ BIN_WIDTH: Final = 0.05
 """Angstrom. Of the published g(r) of LiCl, rebinned, peak positions move by 0.001 angstrom and
 minima by 0.003 between bins of 0.01 and 0.05: finer bins cost noise and tell nothing."""
 
-SMOOTHING: Final = 0.05
-"""Angstrom, Gaussian, for finding peaks and minima only; positions are fitted to raw data."""
-
-MIN_PROMINENCE: Final = 0.05
-"""In units of g; what rises less above its surroundings is not called a peak."""
-
-SIGNIFICANCE: Final = 3.0
-"""A peak stands out by at least this many (single bin) standard errors."""
-
-PEAK_FRACTION: Final = 0.5
-"""The cubic through a peak uses the bins above this fraction of its height. Without the cubic term
-the skewed peaks of a liquid come out 0.01 to 0.03 angstrom too far out."""
-
 CATIONS: Final = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
 ANIONS: Final = ("F", "Cl", "Br", "I")
 WATER: Final = ("O", "H")
-
-
-class NotResolved(InputError):
-    """A feature of g(r) cannot be told from noise, or is not there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,61 +178,6 @@ def g_standard_error(rdf: PartialRdf) -> FloatArray:
     return np.maximum(error, single)
 
 
-def first_peak(r: FloatArray, g: FloatArray, standard_error: FloatArray | None = None) -> float:
-    """Return the position of the first peak of g(r), angstrom.
-
-    The first maximum of the smoothed curve that rises by MIN_PROMINENCE and SIGNIFICANCE standard
-    errors above its surroundings; its position is the maximum of a cubic fitted to ln g over the
-    peak's upper half.
-
-    r, g            equally spaced, (n_bins,)
-    standard_error  of g; none: g is taken as exact
-    Raises NotResolved if there is no such maximum, or an earlier one is lost in noise.
-    """
-    return _maximum(r, g, _peak_window(g, _peaks(r, g, standard_error)[0]))
-
-
-def first_minimum(r: FloatArray, g: FloatArray, standard_error: FloatArray | None = None) -> float:
-    """Return the position of the minimum between the first and the second peak, angstrom.
-
-    The lowest point of the smoothed curve, refined by a parabola through its neighbours; the
-    middle where g is equally low over a range.
-
-    r, g, standard_error  as in :func:`first_peak`
-    Raises NotResolved if no second peak follows within the range.
-    """
-    peaks = _peaks(r, g, standard_error)
-    if len(peaks) < 2:
-        raise NotResolved(
-            f"no minimum can be told after the first peak at {r[peaks[0]]:.2f} angstrom: no second "
-            f"peak up to {r[-1]:.2f} angstrom"
-        )
-    smooth = _smoothed(r, g)
-    valley = np.arange(peaks[0], peaks[1] + 1)
-    lowest = valley[smooth[valley] <= smooth[valley].min() + 1e-6]
-    if len(lowest) > 1:
-        return float(r[lowest].mean())
-    near = slice(lowest[0] - 1, lowest[0] + 2)
-    curvature, slope, _ = np.polyfit(r[near] - r[lowest[0]], smooth[near], 2)
-    return float(r[lowest[0]] - slope / (2 * curvature))
-
-
-def coordination_number(r: FloatArray, g: FloatArray, density: float, r_min: float) -> float:
-    """Return the number of neighbours within r_min.
-
-    N = 4 pi rho int_0^{r_min} g r^2 dr, exact for histograms (whole shells, the last one in part).
-
-    r, g     bin centres, equally spaced from half a bin, and g, (n_bins,)
-    density  of neighbours as it normalised g, per cubic angstrom
-    r_min    angstrom
-    Raises InputError if r_min lies beyond the last bin.
-    """
-    width = r[1] - r[0]
-    edges = np.append(r - width / 2, r[-1] + width / 2)
-    shells = 4 / 3 * np.pi * np.diff(edges**3)
-    return float(density * (g * shells) @ _fraction_inside(edges, r_min))
-
-
 def _listed(sources: Source | Sequence[Source]) -> list[Source]:
     if isinstance(sources, (str, Path)):
         return [sources]
@@ -329,76 +264,21 @@ def _reading_order(symbol: str) -> tuple[int, int, str]:
     return 2, 0, symbol
 
 
-def _smoothed(r: FloatArray, g: FloatArray) -> FloatArray:
-    return gaussian_filter1d(g, SMOOTHING / (r[1] - r[0]), mode="nearest")
-
-
-def _peaks(r: FloatArray, g: FloatArray, standard_error: FloatArray | None) -> list[int]:
-    """Return the bins of significant maxima, the first of which is the first peak."""
-    smooth = _smoothed(r, g)
-    found, properties = find_peaks(smooth, prominence=MIN_PROMINENCE)
-    error = np.zeros_like(g) if standard_error is None else standard_error
-    if len(found) and not np.isfinite(error[found]).any():
-        raise NotResolved("too few independent samples for an error bar of g(r): run longer")
-    significant = properties["prominences"] >= SIGNIFICANCE * np.nan_to_num(
-        error[found], nan=np.inf
-    )
-    if not significant.any():
-        raise NotResolved(f"no peak stands out of the noise up to {r[-1]:.2f} angstrom: run longer")
-    if not significant[0]:
-        raise NotResolved(
-            f"a first peak near {r[found[0]]:.2f} angstrom cannot be told from noise: run longer"
-        )
-    return [int(peak) for peak in found[significant]]
-
-
-def _peak_window(g: FloatArray, peak: int) -> slice:
-    """Return the bins around a maximum above PEAK_FRACTION of it, at least two on each side."""
-    level = PEAK_FRACTION * g[max(peak - 1, 0) : peak + 2].max()
-    low, high = peak, peak
-    while low > 0 and g[low - 1] >= level:
-        low -= 1
-    while high < len(g) - 1 and g[high + 1] >= level:
-        high += 1
-    return slice(max(min(low, peak - 2), 0), max(high, peak + 2) + 1)
-
-
-def _maximum(r: FloatArray, g: FloatArray, window: slice) -> float:
-    """Return the maximum of a cubic through ln g, weighted as counts are (by g)."""
-    x, y = r[window], g[window]
-    seen = y > 0
-    centre = x.mean()
-    if seen.sum() < 5:
-        raise NotResolved(f"the peak near {centre:.2f} angstrom holds too few pairs: run longer")
-    a3, a2, a1, _ = np.polyfit(x[seen] - centre, np.log(y[seen]), 3, w=np.sqrt(y[seen]))
-    discriminant = a2**2 - 3 * a1 * a3
-    top = a1 / (math.sqrt(discriminant) - a2) if discriminant > 0 else math.nan
-    if not abs(top) <= (x[-1] - x[0]) / 2:
-        raise NotResolved(f"the peak near {centre:.2f} angstrom has no maximum that can be fitted")
-    return float(centre + top)
-
-
 def _peak_estimate(rdf: PartialRdf, error: FloatArray) -> Estimate:
-    window = _peak_window(rdf.g, _peaks(rdf.r, rdf.g, error)[0])
-    r, ideal = rdf.r[window], rdf.ideal_counts[window]
-    everything = slice(None)
-    estimate = estimate_function(
-        [block[:, window] for block in rdf.blocks],
-        lambda counts: _maximum(r, counts / ideal, everything),
-        "angstrom",
-    )
-    return replace(estimate, value=_maximum(rdf.r, rdf.g, window))
+    peak = significant_peaks(rdf.r, rdf.g, error)[0]
+    window, fit, origin = cubic_fit(rdf.r, rdf.g, peak)
+    ideal, width = rdf.ideal_counts[window], fit_reach(rdf.r)
+
+    def position(counts: FloatArray) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a bin that one block alone filled
+            logarithm = np.log(counts / ideal)
+        return maximum_of_cubic(fit @ logarithm, origin, width)
+
+    estimate = estimate_function([block[:, window] for block in rdf.blocks], position, "angstrom")
+    return replace(estimate, value=position(rdf.counts[window] / rdf.n_frames))
 
 
 def _coordination_estimate(rdf: PartialRdf, r_min: float) -> Estimate:
-    inside = _fraction_inside(rdf.edges, r_min) / rdf.n_centres
+    inside = fraction_inside(rdf.edges, r_min) / rdf.n_centres
     estimate = estimate_mean([block @ inside for block in rdf.blocks], "1")
     return replace(estimate, value=float(rdf.counts @ inside / rdf.n_frames))
-
-
-def _fraction_inside(edges: FloatArray, r_min: float) -> FloatArray:
-    """Return how much of each shell's volume lies within r_min, (n_bins,)."""
-    if not 0 < r_min <= edges[-1] * (1 + 1e-9):
-        raise InputError(f"r_min must lie within {edges[-1]:.3f} angstrom, got {r_min:g}")
-    cubes = edges**3
-    return np.clip((r_min**3 - cubes[:-1]) / np.diff(cubes), 0.0, 1.0)
