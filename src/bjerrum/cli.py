@@ -101,7 +101,7 @@ def build(
     output: Annotated[Path, typer.Option("-o", "--output", help="Extended XYZ to write.")],
     waters: Annotated[int, typer.Option(help="Number of water molecules.")] = 80,
     temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
-    time_ps: Annotated[float, typer.Option(help="Classical equilibration; 0 for none.")] = 100.0,
+    time_ps: Annotated[float, typer.Option(help="Classical equilibration; 0 for none.")] = 50.0,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
 ) -> None:
     """Build a box of a solution and equilibrate it with classical dynamics."""

@@ -32,7 +32,7 @@ class BoxSection(Spec):
     """How large a box, and how long classical dynamics prepares it."""
 
     waters: Count = 80
-    classical_equilibration_ps: Positive = 100.0
+    classical_equilibration_ps: Positive = 50.0
 
 
 class PotentialSection(Spec):

@@ -275,7 +275,8 @@ def _caveats(run: Run, plan: dict[str, Any]) -> list[str]:
         f"Each replica is {length:.2f} ps long and starts from a classical force field's "
         "liquid. The error bars cover fluctuations within and between the replicas; they do not "
         "cover rearrangements slower than the run, such as the exchange of water around Li+ (tens "
-        "of ps) or the forming and parting of ion pairs.",
+        "of ps) or the forming and parting of ion pairs: the starting boxes hold no contact ion "
+        "pairs, so the contact part of cation-anion g(r) is not converged.",
         f"The potential's own error ({errors.get('all', float('nan')):.1f} meV/angstrom per force "
         "component on unseen frames) is not part of the error bars.",
         "Nuclei are classical: zero-point motion, which broadens O-H and shifts hydrogen "
