@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
 import warnings
 import weakref
@@ -209,6 +211,28 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         write_trajectory(target, failing())
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """In a process of its own, with files limited to 100 kB: HDF5 tends to crash at its end."""
+    script = """
+import resource, sys
+from test_trajectory import make_chunk, write_trajectory
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_trajectory(sys.argv[1], (make_chunk(400, 10**5 * k) for k in range(1, 9)))
+except Exception as error:
+    print(type(error).__name__, error.exit_code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "t.h5")],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ExternalError 4\n", "")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

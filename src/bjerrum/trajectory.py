@@ -13,6 +13,7 @@ The same chunks give the same bytes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,6 +210,27 @@ def _check_reading(path: Path | str, stride: int, chunk_frames: int) -> None:
         raise InputError(f"no such file: {path}")
 
 
+class _Sink(io.FileIO):
+    """A file that remembers the first failure and then pretends: HDF5 crashes on a full disk."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or remember why not."""
+        rest = memoryview(data)
+        try:
+            while len(rest) and self.failure is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failure = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self.failure is not None:
+            raise self.failure
+
+
 def _write_chunks(
     path: Path,
     chunks: Iterable[TrajectoryChunk],
@@ -216,14 +238,17 @@ def _write_chunks(
 ) -> int:
     first: TrajectoryChunk | None = None
     n_frames = 0
-    with h5py.File(path, "w") as file:
-        for chunk in chunks:
-            if first is None:
-                first = chunk
-                _create_layout(file, chunk, chunk.metadata if metadata is None else metadata)
-            _check_continues(first, chunk, file, n_frames)
-            _append(file, chunk, n_frames)
-            n_frames += chunk.n_frames
+    with _Sink(path, "r+") as sink:
+        with h5py.File(sink, "w") as file:
+            for chunk in chunks:
+                if first is None:
+                    first = chunk
+                    _create_layout(file, chunk, chunk.metadata if metadata is None else metadata)
+                _check_continues(first, chunk, file, n_frames)
+                _append(file, chunk, n_frames)
+                n_frames += chunk.n_frames
+                sink.check()
+        sink.check()
     if first is None or n_frames == 0:
         raise FrameError("a trajectory needs at least one frame, got none")
     return n_frames
