@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from ase import Atoms
 
 from bjerrum.dynamics.runner import Dynamics, run_dynamics
 from bjerrum.errors import ExternalError
-from bjerrum.potential.model import load_model
+from bjerrum.potential.protocol import ForceFunction
 
 TIMING_STEPS = 20
 
@@ -43,11 +44,29 @@ def _enter_worker(counters: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
     torch.set_num_threads(threads)
     _progress = counters
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """Wait for the caller's end, then end this worker, at work or idle.
+
+    A caller that is killed cannot tell its workers, and these wait for work for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _bind(model: str, atoms: Atoms) -> ForceFunction:
+    from bjerrum.potential.model import load_model  # slow to import; only workers need it
+
+    return load_model(model).bind(list(atoms.symbols), atoms.cell.array)
 
 
 def _run(model: str, replica: Replica, slot: int) -> float:
     """Run a replica to its end; return this process's peak memory in MiB."""
-    forces = load_model(model).bind(list(replica.atoms.symbols), replica.atoms.cell.array)
+    forces = _bind(model, replica.atoms)
 
     def on_step(step: int) -> None:
         _progress[slot] = step
@@ -58,7 +77,7 @@ def _run(model: str, replica: Replica, slot: int) -> float:
 
 def _time_steps(model: str, replica: Replica, slot: int) -> float:
     """Return the median wall seconds of a step, all replicas running at once."""
-    forces = load_model(model).bind(list(replica.atoms.symbols), replica.atoms.cell.array)
+    forces = _bind(model, replica.atoms)
     positions, seconds = replica.atoms.positions, []
     for step in range(TIMING_STEPS):
         begin = time.perf_counter()
@@ -115,7 +134,7 @@ def _in_processes(
             while not all(future.done() for future in futures):
                 on_progress(sum(counters))
                 _raise_first_failure(futures)
-                time.sleep(0.5)
+                wait(futures, timeout=0.5, return_when=FIRST_EXCEPTION)
             on_progress(sum(counters))
             return [future.result() for future in futures]
         except BrokenProcessPool as error:

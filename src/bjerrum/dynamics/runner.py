@@ -8,16 +8,21 @@ and an undisturbed one give the same bits on the same machine.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
+from bjerrum.dynamics.chunks import (
+    Chunk,
+    completed_chunks,
+    read_chunk,
+    read_chunks,
+    remove_chunks,
+    write_chunk,
+)
 from bjerrum.dynamics.integrators import (
     State,
     langevin_step,
@@ -25,18 +30,19 @@ from bjerrum.dynamics.integrators import (
     start,
     verlet_step,
 )
-from bjerrum.errors import PhysicsCheckFailed
+from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path
+from bjerrum.frames import write_frames
 from bjerrum.potential.protocol import ForceFunction, Resettable
 from bjerrum.trajectory import TrajectoryChunk, write_trajectory
 from bjerrum.units import BOLTZMANN, PS_IN_FS
 
 TEMPERATURE_LIMIT = 3.0
-"""Kinetic temperature over the target's at which a run is stopped: hundreds of standard
-deviations for a few hundred atoms, so only a trajectory that is blowing up reaches it."""
+"""Kinetic temperature over the target's at which a run is stopped. The temperature of N atoms has
+a relative standard deviation of sqrt(2 / 3N): for 248 atoms the limit is 38 of them away."""
 
-
+BLOWN_UP = "blown-up.extxyz"
 TRAJECTORY = "trajectory.h5"
 END = "end.npz"
 
@@ -46,12 +52,13 @@ class Dynamics:
     """What to integrate. Without friction the energy is conserved (velocity Verlet).
 
     timestep_fs       time step
-    n_steps           length of the run
+    n_steps           length of the run; it ends with its last whole frame
     temperature       K, of the thermostat and of the first velocities
     friction_per_ps   Langevin friction; None for constant energy
     frame_stride      steps between frames that are kept
     chunk_frames      frames between restart points
     seed, replica     choose the random numbers
+    Raises InputError for numbers that mean nothing.
     """
 
     timestep_fs: float
@@ -62,6 +69,18 @@ class Dynamics:
     chunk_frames: int
     seed: int
     replica: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("timestep_fs", "temperature"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise InputError(f"dynamics: expected {name} > 0, got {getattr(self, name)}")
+        for name in ("frame_stride", "chunk_frames"):
+            if getattr(self, name) < 1:
+                raise InputError(f"dynamics: expected {name} >= 1, got {getattr(self, name)}")
+        if self.friction_per_ps is not None and not 0 <= self.friction_per_ps < np.inf:
+            raise InputError(f"dynamics: expected friction >= 0, got {self.friction_per_ps}")
+        if min(self.seed, self.replica) < 0:
+            raise InputError(f"dynamics: expected a seed >= 0, got {self.seed}, {self.replica}")
 
     @property
     def n_frames(self) -> int:
@@ -75,20 +94,18 @@ class Dynamics:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Frames of one stretch of a trajectory and the state at its end.
+class _Run:
+    """What does not change along a run."""
 
-    steps         step number of each frame, shape (n_frames,)
-    positions     unwrapped, shape (n_frames, n_atoms, 3), angstrom
-    observables   potential_energy, coulomb_energy, total_energy (eV) and kinetic_temperature (K) of
-                  each frame
-    end           positions and velocities after the last step, each shape (n_atoms, 3)
-    """
+    atoms: Atoms
+    forces: ForceFunction
+    dynamics: Dynamics
+    folder: Path
+    on_step: Callable[[int], None]
 
-    steps: np.ndarray
-    positions: FloatArray
-    observables: dict[str, FloatArray]
-    end: tuple[FloatArray, FloatArray]
+    @property
+    def masses(self) -> FloatArray:
+        return self.atoms.get_masses()
 
 
 @dataclass
@@ -135,50 +152,47 @@ def run_dynamics(
     forces      a bound potential for these atoms and this cell
     velocities  first velocities, angstrom/fs; drawn at the temperature if absent
     on_step     called with the number of steps done
-    Raises PhysicsCheckFailed if the trajectory blows up; the last frame is left in the folder.
+    The kinetic temperature of a frame is 2 K / (3 N k_B).
+    Raises InputError if not a single frame would be kept, PhysicsCheckFailed if the trajectory
+    blows up; the last frame is then left in the folder.
     """
-    if (folder / END).exists():
-        on_step(dynamics.n_steps)
-        return folder / TRAJECTORY
-    folder.mkdir(parents=True, exist_ok=True)
-    masses = atoms.get_masses()
-    done = completed_chunks(folder)
-    if done:
-        point = read_chunk(done[-1]).end
-    else:
-        first = _first_velocities(masses, dynamics) if velocities is None else velocities
-        point = (atoms.positions.copy(), first)
-    for index in range(len(done), dynamics.n_chunks):
-        if isinstance(forces, Resettable):
-            forces.reset()
-        state = start(*point, masses, forces)
-        chunk = _integrate_chunk(atoms, state, masses, forces, dynamics, index, folder, on_step)
-        _write_chunk(folder, index, chunk)
-        point = chunk.end
-    _finish(atoms, dynamics, folder, point)
+    if dynamics.n_frames < 1:
+        raise InputError(
+            f"dynamics: expected at least {dynamics.frame_stride} steps, so that one frame is "
+            f"kept, got {dynamics.n_steps}"
+        )
+    if not (folder / END).exists():
+        _integrate(_Run(atoms, forces, dynamics, folder, on_step), velocities)
+    on_step(dynamics.n_steps)
+    remove_chunks(folder)
     return folder / TRAJECTORY
 
 
-def _finish(
-    atoms: Atoms, dynamics: Dynamics, folder: Path, end: tuple[FloatArray, FloatArray]
-) -> None:
-    """Join the chunks into one H5MD file, write the last state, then remove the chunks."""
-    write_trajectory(
-        folder / TRAJECTORY,
-        (_as_trajectory(atoms, dynamics, chunk) for chunk in read_chunks(folder)),
-    )
-    with atomic_path(folder / END) as temporary, temporary.open("wb") as file:
-        np.savez(file, positions=end[0], velocities=end[1])
-    for path in completed_chunks(folder):
-        path.unlink()
+def _integrate(run: _Run, velocities: FloatArray | None) -> None:
+    done = completed_chunks(run.folder)
+    if done:
+        point = read_chunk(done[-1]).end
+    else:
+        first = _first_velocities(run) if velocities is None else velocities
+        point = (run.atoms.positions.copy(), first)
+    for index in range(len(done), run.dynamics.n_chunks):
+        if isinstance(run.forces, Resettable):
+            run.forces.reset()
+        chunk = _integrate_chunk(run, start(*point, run.masses, run.forces), index)
+        write_chunk(run.folder, index, chunk)
+        point = chunk.end
+    chunks = (_as_trajectory(run, chunk) for chunk in read_chunks(run.folder))
+    write_trajectory(run.folder / TRAJECTORY, chunks)
+    with atomic_path(run.folder / END) as temporary, temporary.open("wb") as file:
+        np.savez(file, positions=point[0], velocities=point[1])
 
 
-def _as_trajectory(atoms: Atoms, dynamics: Dynamics, chunk: Chunk) -> TrajectoryChunk:
+def _as_trajectory(run: _Run, chunk: Chunk) -> TrajectoryChunk:
     return TrajectoryChunk(
-        symbols=tuple(atoms.symbols),
-        cell=atoms.cell.array,
+        symbols=tuple(run.atoms.symbols),
+        cell=run.atoms.cell.array,
         steps=chunk.steps,
-        times_ps=chunk.steps * dynamics.timestep_fs / PS_IN_FS,
+        times_ps=chunk.steps * run.dynamics.timestep_fs / PS_IN_FS,
         positions=chunk.positions,
         observables=chunk.observables,
     )
@@ -190,53 +204,38 @@ def read_end(folder: Path) -> tuple[FloatArray, FloatArray]:
         return data["positions"], data["velocities"]
 
 
-def _first_velocities(masses: FloatArray, dynamics: Dynamics) -> FloatArray:
-    random = np.random.default_rng([dynamics.seed, dynamics.replica])
-    velocities = maxwell_boltzmann(masses, dynamics.temperature, random)
-    return velocities - masses @ velocities / masses.sum()
+def _first_velocities(run: _Run) -> FloatArray:
+    random = np.random.default_rng([run.dynamics.seed, run.dynamics.replica])
+    velocities = maxwell_boltzmann(run.masses, run.dynamics.temperature, random)
+    return velocities - run.masses @ velocities / run.masses.sum()
 
 
-def _integrate_chunk(
-    atoms: Atoms,
-    state: State,
-    masses: FloatArray,
-    forces: ForceFunction,
-    dynamics: Dynamics,
-    index: int,
-    folder: Path,
-    on_step: Callable[[int], None],
-) -> Chunk:
+def _integrate_chunk(run: _Run, state: State, index: int) -> Chunk:
+    dynamics = run.dynamics
     random = np.random.default_rng([dynamics.seed, dynamics.replica, index + 1])
     per_chunk = dynamics.chunk_frames * dynamics.frame_stride
     first = index * per_chunk
     last = min(first + per_chunk, dynamics.n_frames * dynamics.frame_stride)
     frames = _Frames()
-    parent = os.getppid()
     for step in range(first + 1, last + 1):
-        state = _step(state, masses, forces, dynamics, random)
-        temperature = 2 * state.kinetic_energy / (3 * len(masses) * BOLTZMANN)
-        _watch(atoms, state, temperature, step, dynamics, folder)
+        before, state = state, _step(run, state, random)
+        temperature = 2 * state.kinetic_energy / (3 * len(run.masses) * BOLTZMANN)
+        if not _is_sound(state, temperature, dynamics):
+            raise _blown_up(run, before, state, temperature, step)
         if step % dynamics.frame_stride == 0:
             frames.add(step, state, temperature)
-        on_step(step)
-        if os.getppid() != parent:
-            raise SystemExit(1)  # the process that waits for this run was killed
+        run.on_step(step)
     return frames.close(state)
 
 
-def _step(
-    state: State,
-    masses: FloatArray,
-    forces: ForceFunction,
-    dynamics: Dynamics,
-    random: np.random.Generator,
-) -> State:
+def _step(run: _Run, state: State, random: np.random.Generator) -> State:
+    dynamics = run.dynamics
     if dynamics.friction_per_ps is None:
-        return verlet_step(state, masses, forces, timestep=dynamics.timestep_fs)
+        return verlet_step(state, run.masses, run.forces, timestep=dynamics.timestep_fs)
     return langevin_step(
         state,
-        masses,
-        forces,
+        run.masses,
+        run.forces,
         timestep=dynamics.timestep_fs,
         friction=dynamics.friction_per_ps / PS_IN_FS,
         temperature=dynamics.temperature,
@@ -244,63 +243,28 @@ def _step(
     )
 
 
-def _watch(
-    atoms: Atoms, state: State, temperature: float, step: int, dynamics: Dynamics, folder: Path
-) -> None:
-    """Stop a run that is blowing up, and leave the frame that shows why."""
-    limit = TEMPERATURE_LIMIT * dynamics.temperature
-    if temperature < limit and np.isfinite(state.evaluation.energy):
-        return
-    frame = atoms.copy()
-    frame.positions = np.nan_to_num(state.positions)
-    culprit = int(np.argmax(np.nan_to_num(np.abs(state.evaluation.forces), nan=np.inf).max(axis=1)))
-    path = folder / "blown-up.extxyz"
-    with atomic_path(path) as temporary:
-        ase.io.write(temporary, frame, format="extxyz")
-    raise PhysicsCheckFailed(
-        f"dynamics: the run blew up at step {step}: {temperature:.0f} K (limit {limit:.0f} K), "
-        f"largest force on atom {culprit} ({atoms.symbols[culprit]}); frame in {path}; use a "
-        f"smaller time step than {dynamics.timestep_fs:g} fs or a better potential"
+def _is_sound(state: State, temperature: float, dynamics: Dynamics) -> bool:
+    return (
+        temperature < TEMPERATURE_LIMIT * dynamics.temperature
+        and np.isfinite(state.evaluation.energy)
+        and bool(np.isfinite(state.evaluation.forces).all())
     )
 
 
-def _chunk_path(folder: Path, index: int) -> Path:
-    return folder / f"chunk-{index:06d}.npz"
-
-
-def completed_chunks(folder: Path) -> list[Path]:
-    """Return the files of the chunks that are done, in order, up to the first gap."""
-    paths: list[Path] = []
-    while (path := _chunk_path(folder, len(paths))).exists():
-        paths.append(path)
-    return paths
-
-
-def _write_chunk(folder: Path, index: int, chunk: Chunk) -> None:
-    arrays: dict[str, Any] = {
-        "steps": chunk.steps,
-        "positions": chunk.positions,
-        "end_positions": chunk.end[0],
-        "end_velocities": chunk.end[1],
-    }
-    arrays |= {f"observable_{name}": series for name, series in chunk.observables.items()}
-    with atomic_path(_chunk_path(folder, index)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
-
-
-def read_chunk(path: Path) -> Chunk:
-    """Read a chunk file."""
-    with np.load(path, allow_pickle=False) as data:
-        observables = {
-            name.removeprefix("observable_"): data[name]
-            for name in data.files
-            if name.startswith("observable_")
-        }
-        end = (data["end_positions"], data["end_velocities"])
-        return Chunk(data["steps"], data["positions"], observables, end)
-
-
-def read_chunks(folder: Path) -> Iterator[Chunk]:
-    """Read all chunks of a folder, one at a time."""
-    for path in completed_chunks(folder):
-        yield read_chunk(path)
+def _blown_up(
+    run: _Run, before: State, state: State, temperature: float, step: int
+) -> PhysicsCheckFailed:
+    """Leave the frame that shows why, the last one with finite positions; return the error."""
+    frame = run.atoms.copy()
+    frame.positions = state.positions if np.isfinite(state.positions).all() else before.positions
+    path = run.folder / BLOWN_UP
+    write_frames(path, [frame])
+    size = np.nan_to_num(np.abs(state.evaluation.forces), nan=np.inf).max(axis=1)
+    culprit = int(np.argmax(size))
+    limit = TEMPERATURE_LIMIT * run.dynamics.temperature
+    return PhysicsCheckFailed(
+        f"dynamics: the run blew up at step {step}: {temperature:.0f} K (limit {limit:.0f} K), "
+        f"largest force {size[culprit]:.3g} eV/angstrom on atom {culprit} "
+        f"({frame.symbols[culprit]}); frame in {path}; use a smaller time step than "
+        f"{run.dynamics.timestep_fs:g} fs or a better potential"
+    )
