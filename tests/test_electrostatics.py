@@ -128,9 +128,12 @@ def test_equality():
     assert ScreenedCoulomb(LICL.charges, 78.304, 1e-6) != LICL
 
 
-def test_text():
-    assert str(LICL) == "Cl -1, Li +1, dielectric constant 78.30"
-    assert str(ScreenedCoulomb.of({}, 78)) == "no charges, dielectric constant 78.00"
+def test_texts_of_different_baselines_differ():
+    assert str(LICL) == "Cl -1, Li +1, dielectric constant 78.304, Ewald accuracy 1e-08"
+    assert str(ScreenedCoulomb.of({}, 78)).startswith("no charges, dielectric constant 78, ")
+    others = [ScreenedCoulomb(LICL.charges, eps, 1e-8) for eps in (78.3, 78.30401)]
+    others.append(ScreenedCoulomb(LICL.charges, 78.304, 1e-6))
+    assert len({str(LICL), *map(str, others)}) == 4
 
 
 @pytest.mark.parametrize("bad", [0.999, 0.0, -78.3, np.nan, np.inf])

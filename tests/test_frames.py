@@ -102,6 +102,10 @@ def test_a_compressed_file_that_was_cut_is_refused(save):
     refused(save(cut, "g.xyz.gz"), "frame 1: the file ends inside this frame")
 
 
+def test_capital_suffixes_hide_no_cut(save):
+    refused(save((2 * FRAME)[:-60], "f.XYZ"), "frame 1: the file ends inside this frame")
+
+
 def test_a_blank_line_between_frames_hides_nothing(save):
     refused(save(FRAME + "\n" + FRAME), "frame 1: expected a number of atoms, got a blank line")
     assert len(read_frames(save(FRAME + "\n \n"))) == 1

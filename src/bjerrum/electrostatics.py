@@ -84,14 +84,17 @@ class ScreenedCoulomb:
             numbers = float(data["dielectric_constant"]), float(data["ewald_accuracy"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             expected = "kind, charges_e, dielectric_constant, ewald_accuracy"
-            raise InputError(f"baseline: expected {expected}, got {dict(data)}") from error
+            raise InputError(f"baseline: expected {expected}, got {data}") from error
         if kind != _KIND:
             raise InputError(f"baseline: expected kind {_KIND!r}, got {kind!r}")
         return cls(tuple(charges.items()), *numbers)
 
     def __str__(self) -> str:
         charges = ", ".join(f"{e} {q:+g}" for e, q in self.charges) or "no charges"
-        return f"{charges}, dielectric constant {self.dielectric_constant:.2f}"
+        return (
+            f"{charges}, dielectric constant {self.dielectric_constant:.10g}, "
+            f"Ewald accuracy {self.accuracy:g}"
+        )
 
     def bind(self, symbols: Sequence[str], cell: FloatArray) -> Callable[[FloatArray], Evaluation]:
         """Return a function of the positions alone, for fixed elements and cell.
