@@ -225,6 +225,14 @@ class _Sink(io.FileIO):
             self.failure = error
         return len(data)
 
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length, or remember why not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
     def check(self) -> None:
         """Raise what went wrong."""
         if self.failure is not None:
