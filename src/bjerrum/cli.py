@@ -264,6 +264,9 @@ def analyse_structure(
     cell: Annotated[
         float | None, typer.Option("--cell-angstrom", help="Edge, where the file has none.")
     ] = None,
+    frame_interval_ps: Annotated[
+        float | None, typer.Option(help="Time between frames, where the file has no times.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Radial distribution functions, first peaks and coordination numbers with error bars."""
@@ -278,6 +281,7 @@ def analyse_structure(
         topology=topology,
         elements=_element_map(element or []),
         cell=cell,
+        frame_interval_ps=frame_interval_ps,
     )
     if as_json:
         _print(result.to_json(), as_json)

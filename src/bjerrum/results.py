@@ -23,7 +23,7 @@ QUANTITIES = {
     "first_peak_angstrom": ("first peak", "angstrom", "peak_angstrom"),
     "coordination_number": ("coordination number", "1", "coordination_number"),
 }
-PACKAGES = ("torch", "nequip", "torch-pme", "vesin", "numpy", "ase", "openmm", "freud-analysis")
+PACKAGES = ("torch", "nequip", "torch-pme", "vesin", "numpy", "ase", "openmm", "MDAnalysis")
 
 
 def compile_results(run: Run, steps: dict[str, Result]) -> dict[str, Any]:
