@@ -134,6 +134,7 @@ def _in_processes(
             while not all(future.done() for future in futures):
                 on_progress(sum(counters))
                 _raise_first_failure(futures)
+                _raise_if_a_worker_died(pool)
                 wait(futures, timeout=0.5, return_when=FIRST_EXCEPTION)
             on_progress(sum(counters))
             return [future.result() for future in futures]
@@ -145,6 +146,16 @@ def _in_processes(
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             raise
+
+
+def _raise_if_a_worker_died(pool: ProcessPoolExecutor) -> None:
+    """Notice a killed worker that the pool overlooks.
+
+    The pool's own thread watches the workers that existed when it last woke up; one that was
+    started after that and is killed would be waited for without end (Python 3.11).
+    """
+    if any(process.exitcode is not None for process in (pool._processes or {}).values()):
+        raise BrokenProcessPool("a worker ended before its work was done")
 
 
 def _raise_first_failure(futures: list[Future[Any]]) -> None:
