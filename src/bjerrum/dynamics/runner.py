@@ -192,7 +192,7 @@ def _as_trajectory(run: _Run, chunk: Chunk) -> TrajectoryChunk:
         symbols=tuple(run.atoms.symbols),
         cell=run.atoms.cell.array,
         steps=chunk.steps,
-        times_ps=chunk.steps * run.dynamics.timestep_fs / PS_IN_FS,
+        times_ps=chunk.steps * np.float64(run.dynamics.timestep_fs / PS_IN_FS),
         positions=chunk.positions,
         observables=chunk.observables,
     )
