@@ -22,7 +22,7 @@ ORDER = (
     # what is simulated
     "literature", "density", "system",
     # configurations, labels
-    "ewald", "electrostatics", "frames", "trajectory", "trajectory_formats", "dataset",
+    "ewald", "electrostatics", "frames", "trajectory", "dataset",
     "reference", "boxes",
     # dynamics, measurements
     "potential", "dynamics", "properties", "bench",
@@ -36,7 +36,7 @@ ALONE = {
     "files": {"errors"},
     "console": {"errors"},
     "literature": {"errors", "units", "estimate"},
-    "properties": {"errors", "units", "estimate", "checks", "trajectory", "trajectory_formats"},
+    "properties": {"errors", "units", "estimate", "checks", "trajectory"},
     "report": {"errors", "files", "specification"},
 }
 """Parts that know nothing but these: storage knows no chemistry, properties no potential, and

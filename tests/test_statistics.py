@@ -11,10 +11,9 @@ from scipy.signal import lfilter
 from scipy.special import erf
 
 from bjerrum.errors import InputError, SeriesTooShort
+from bjerrum.properties.blocks import block_averages, block_means
 from bjerrum.properties.statistics import (
     autocovariance,
-    block_averages,
-    block_means,
     estimate_function,
     estimate_mean,
     integrated_autocorrelation_time,

@@ -36,7 +36,6 @@ METHOD_ORDER = (
         "potential",
         "dynamics",
         "trajectory",
-        "trajectory_formats",
         "properties",
         "checks",
     ),

@@ -1,111 +1,31 @@
-"""Trajectories: chunks of frames, the H5MD file, and readers for other programs' files.
+"""The H5MD file that Bjerrum writes and reads.
 
-A trajectory is an iterator of :class:`TrajectoryChunk`, so that a file larger than memory can be
-read. Positions are unwrapped, in angstrom, times in picoseconds, velocities in angstrom/fs,
-observables carry their unit.
-
-Bjerrum writes H5MD (de Buyl, Colberg, Hoefling, Comput. Phys. Commun. 185, 1546 (2014)), readable
-by MDAnalysis' ``H5MDReader``. Positions and velocities are stored in single precision: 4e-6
-angstrom at 100 angstrom from the origin, far below the thermal motion. A run is *not* restarted
-from this file. There is no compression: gzip saves 16 % of such data and costs ten times the time.
-The same chunks give the same bytes.
+de Buyl, Colberg, Hoefling, Comput. Phys. Commun. 185, 1546 (2014); readable by MDAnalysis'
+``H5MDReader``. Positions and velocities are stored in single precision: 4e-6 angstrom at 100
+angstrom from the origin, far below the thermal motion. A run is *not* restarted from this file.
+There is no compression: gzip saves 16 % of such data and costs ten times the time. The same
+chunks give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from numpy.typing import NDArray
 
 from bjerrum import __version__
 from bjerrum.errors import FrameError, InputError
-from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.files import atomic_path
+from bjerrum.trajectory.chunk import TrajectoryChunk, compact_cells
 
 H5MD_VERSION: Final = (1, 1)
-OBSERVABLE_UNITS: Final[Mapping[str, str]] = {
-    "potential_energy": "eV",
-    "coulomb_energy": "eV",
-    "kinetic_energy": "eV",
-    "total_energy": "eV",
-    "kinetic_temperature": "K",
-}
 HDF5_CHUNK_BYTES: Final = 2**18
 """Size of the pieces in which HDF5 stores positions; a frame is never split over fewer atoms."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TrajectoryChunk:
-    """Consecutive frames of one system.
-
-    symbols      chemical symbols, (n_atoms,)
-    cell         angstrom: edges (3,), vectors in rows (3, 3), or one per frame (n_frames, 3, 3)
-    steps        step numbers, (n_frames,)
-    times_ps     (n_frames,); None where the file does not say
-    positions    unwrapped where the source is, angstrom, (n_frames, n_atoms, 3)
-    velocities   angstrom/fs, (n_frames, n_atoms, 3), or None
-    observables  name -> series, each (n_frames,)
-    units        of observables that are not in OBSERVABLE_UNITS
-    metadata     facts about the whole trajectory
-    Raises FrameError for shapes that do not fit, unknown symbols and non-finite numbers.
-    """
-
-    symbols: tuple[str, ...]
-    cell: FloatArray
-    steps: IntArray
-    times_ps: FloatArray | None
-    positions: NDArray[np.floating[Any]]
-    velocities: NDArray[np.floating[Any]] | None = None
-    observables: Mapping[str, FloatArray] = field(default_factory=dict)
-    units: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "symbols", tuple(str(symbol) for symbol in self.symbols))
-        n_frames, n_atoms = len(self.steps), len(self.symbols)
-        unknown = sorted(set(self.symbols) - set(chemical_symbols[1:]))
-        if unknown:
-            raise FrameError(f"not chemical symbols: {', '.join(unknown)}")
-        expected = (n_frames, n_atoms, 3)
-        for name, array in (("positions", self.positions), ("velocities", self.velocities)):
-            if array is not None:
-                _check_array(name, array, expected, self.steps)
-        for name, values in self.observables.items():
-            self.unit_of(name)
-            _check_array(name, values, (n_frames,), self.steps)
-        if self.times_ps is not None:
-            _check_array("times_ps", self.times_ps, (n_frames,), self.steps)
-        if np.shape(self.cell) not in ((3,), (3, 3), (n_frames, 3, 3)):
-            raise FrameError(f"cell must have shape (3,), (3, 3) or ({n_frames}, 3, 3)")
-        volumes = np.linalg.det(self.cells)
-        if not (np.isfinite(volumes).all() and (np.abs(volumes) > 0).all()):
-            raise FrameError("a trajectory needs a cell with a volume in every frame")
-
-    @property
-    def n_frames(self) -> int:
-        """Number of frames."""
-        return len(self.steps)
-
-    @property
-    def cells(self) -> FloatArray:
-        """Cell vectors in rows, angstrom, shape (n_frames, 3, 3)."""
-        cell = np.asarray(self.cell, dtype=np.float64)
-        matrix = np.diag(cell) if cell.ndim == 1 else cell
-        return np.broadcast_to(matrix, (self.n_frames, 3, 3))
-
-    def unit_of(self, observable: str) -> str:
-        """Return the unit of an observable; raises FrameError if it was not given."""
-        unit = self.units.get(observable, OBSERVABLE_UNITS.get(observable))
-        if unit is None:
-            raise FrameError(f"observable {observable!r} has no unit: name it in units")
-        return unit
 
 
 def write_trajectory(
@@ -131,7 +51,7 @@ def read_h5md(
 
     Raises FrameError for a truncated or foreign file.
     """
-    _check_reading(path, stride, chunk_frames)
+    check_reading(path, stride, chunk_frames)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -146,62 +66,8 @@ def read_h5md(
             raise FrameError(f"{path}: {error}") from error
 
 
-def iterate_frames(
-    path: Path | str,
-    *,
-    topology: Path | str | None = None,
-    elements: Mapping[str, str] | None = None,
-    cell: float | FloatArray | None = None,
-    frame_interval_ps: float | None = None,
-    stride: int = 1,
-    chunk_frames: int = 200,
-) -> Iterator[TrajectoryChunk]:
-    """Read any trajectory that Bjerrum, MDAnalysis or ASE reads, chunk by chunk.
-
-    topology           a file with the atoms' names, for DCD, XTC, TRR and the like
-    elements           atom name or type -> chemical symbol, {"1": "O", "2": "H"}
-    cell               replaces the file's: edge, edges (3,) or vectors (3, 3), angstrom
-    frame_interval_ps  time between the frames of the file, where it does not say or says it wrong
-    stride             every ``stride``-th frame
-    Raises FrameError naming file and frame: truncated, no cell, NaN, changing atoms, atom names
-    that are no elements.
-    """
-    from bjerrum import trajectory_formats
-
-    _check_reading(path, stride, chunk_frames)
-    if Path(path).suffix in {".h5", ".h5md", ".hdf5"} and topology is None:
-        yield from read_h5md(path, stride=stride, chunk_frames=chunk_frames)
-        return
-    yield from trajectory_formats.read_foreign(
-        Path(path),
-        topology=None if topology is None else Path(topology),
-        elements=elements or {},
-        cell=None if cell is None else _cell_matrix(cell),
-        frame_interval_ps=frame_interval_ps,
-        stride=stride,
-        chunk_frames=chunk_frames,
-    )
-
-
-def _cell_matrix(cell: float | FloatArray) -> FloatArray:
-    array = np.asarray(cell, dtype=np.float64)
-    matrix = array if array.shape == (3, 3) else np.diag(np.broadcast_to(array, 3))
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
-        raise InputError(f"cell must be one, three or 3 x 3 lengths in angstrom, got {cell}")
-    return matrix
-
-
-def _check_array(
-    name: str, array: NDArray[Any], expected: tuple[int, ...], steps: IntArray
-) -> None:
-    if np.shape(array) != expected:
-        raise FrameError(f"{name} must have shape {expected}, got {np.shape(array)}")
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not finite.all():
-        raise FrameError(f"{name} holds NaN or infinity at step {steps[finite.argmin()]}")
-
-
-def _check_reading(path: Path | str, stride: int, chunk_frames: int) -> None:
+def check_reading(path: Path | str, stride: int, chunk_frames: int) -> None:
+    """Raise InputError unless the file is there and the numbers make sense."""
     if stride < 1 or chunk_frames < 1:
         raise InputError(
             f"stride and chunk_frames must be at least 1, got {stride}, {chunk_frames}"
@@ -401,12 +267,3 @@ def _read_chunk(file: h5py.File, frames: slice) -> TrajectoryChunk:
             for key, value in file["parameters/bjerrum"].attrs.items()
         },
     )
-
-
-def compact_cells(cells: FloatArray) -> FloatArray:
-    """Return (n_frames, 3, 3) cells in the shortest form that TrajectoryChunk takes."""
-    if (cells != cells[0]).any():
-        return cells
-    if (cells[0] == np.diag(np.diag(cells[0]))).all():
-        return np.diag(cells[0]).copy()
-    return np.array(cells[0])

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from bjerrum.errors import FrameError
 from bjerrum.estimate import FloatArray
-from bjerrum.trajectory import TrajectoryChunk, compact_cells
+from bjerrum.trajectory.chunk import TrajectoryChunk, compact_cells
 from bjerrum.units import PS_IN_FS
 
 MDANALYSIS_SUFFIXES: Final = frozenset(

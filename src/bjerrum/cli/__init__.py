@@ -1,0 +1,77 @@
+"""The command line: one subcommand per arrow of the method, each usable on a user's own files.
+
+Machine-readable results go to stdout (``--json``), progress and messages to stderr. Exit codes:
+0 done; 2 the input is wrong; 3 a physical check failed; 4 an external program or the disk failed;
+130 interrupted. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from bjerrum import __version__
+from bjerrum.cli.chain import build, report, run
+from bjerrum.cli.measure import analyse_structure, bench_md
+from bjerrum.cli.potentials import check, evaluate, simulate, train
+from bjerrum.errors import BjerrumError, Interrupted
+
+app = typer.Typer(
+    help="Electrolyte solutions from first principles: structure, transport, thermodynamics.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+analyse = typer.Typer(help="Measure properties of any trajectory.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed, as ratios in one run.", no_args_is_help=True)
+app.add_typer(analyse, name="analyse")
+app.add_typer(bench, name="bench")
+
+for command in (run, report, build, train, evaluate, check, simulate):
+    app.command()(command)
+analyse.command("structure")(analyse_structure)
+bench.command("md")(bench_md)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bjerrum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; turn every foreseen failure into one line and its exit code."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        app()
+    except BjerrumError as error:
+        _stop(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            _stop("the disk is full; free some space and run again", 4)
+        if error.errno == errno.EPIPE:
+            sys.exit(0)
+        raise
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("interrupted; run the same command again to go on")
+
+
+def _stop(message: str, code: int) -> None:
+    typer.echo(f"bjerrum: {' '.join(message.split())}", err=True)
+    sys.exit(code)
