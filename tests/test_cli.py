@@ -88,7 +88,10 @@ def test_help_and_version(bjerrum):
         ({"waters = 80": "water = 80"}, ("unknown key", "box.water", "waters")),
         ({"[box]": "[boxes]"}, ("unknown key", "boxes")),
         ({'model = "licl-nnp1"': 'model = "nowhere"'}, ("nowhere", "licl-nnp1")),
-        ({'salt = "LiCl"': 'salt = "NaCl"'}, ("Na", "licl-nnp1")),
+        (
+            {'salt = "LiCl"': 'salt = "NaCl"', '"Li-O", "Cl-O", "Li-Cl", "O-O", "Li-H",': ""},
+            ("Na", "licl-nnp1"),
+        ),
         (
             {'model = "licl-nnp1"': 'model = "licl-nnp1"\ndielectric_constant = 50.0'},
             ("dielectric_constant", "50", "78.3"),

@@ -40,7 +40,7 @@ def replicas_in(folder: Path, n: int) -> list[Replica]:
 
 def count_to_ten(model: str, replica: Replica, slot: int) -> tuple[str, int, int]:
     for step in range(10):
-        replicas._progress[slot] = step + 1
+        replicas._worker.counters[slot] = step + 1
     return model, replica.dynamics.replica, os.getpid()
 
 

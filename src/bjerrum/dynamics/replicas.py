@@ -34,16 +34,21 @@ class Replica:
     folder: Path
 
 
-_progress: Any = None  # the worker's view of the shared step counters
+@dataclass(frozen=True)
+class _Worker:
+    """What a worker process is given at its start: shared step counters, threads to use."""
+
+    counters: Any
+    threads: int
+
+
+_worker: _Worker  # of this process; shared memory can only be handed over at its start
 
 
 def _enter_worker(counters: Any, threads: int) -> None:
-    global _progress
-    import torch
-
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
-    torch.set_num_threads(threads)
-    _progress = counters
+    _worker = _Worker(counters, threads)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
@@ -59,8 +64,11 @@ def _follow_parent() -> None:
 
 
 def _bind(model: str, atoms: Atoms) -> ForceFunction:
-    from bjerrum.potential.model import load_model  # slow to import; only workers need it
+    import torch  # slow to import, and only workers need it
 
+    from bjerrum.potential.model import load_model
+
+    torch.set_num_threads(_worker.threads)
     return load_model(model).bind(list(atoms.symbols), atoms.cell.array)
 
 
@@ -69,7 +77,7 @@ def _run(model: str, replica: Replica, slot: int) -> float:
     forces = _bind(model, replica.atoms)
 
     def on_step(step: int) -> None:
-        _progress[slot] = step
+        _worker.counters[slot] = step
 
     run_dynamics(replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -83,7 +91,7 @@ def _time_steps(model: str, replica: Replica, slot: int) -> float:
         begin = time.perf_counter()
         forces(positions)
         seconds.append(time.perf_counter() - begin)
-        _progress[slot] = step + 1
+        _worker.counters[slot] = step + 1
     return float(np.median(seconds))
 
 

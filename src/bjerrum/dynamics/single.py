@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bjerrum.dynamics.runner import Dynamics, run_dynamics
 from bjerrum.errors import InputError
-from bjerrum.files import atomic_path, sha256_of, unwritable
+from bjerrum.files import sha256_of, unwritable, write_json
 from bjerrum.frames import read_frames
 from bjerrum.potential.model import load_model
 from bjerrum.specification import NotNegative, Positive, Spec
@@ -94,5 +94,4 @@ def _claim(work: Path, claim: dict[str, object]) -> None:
                 "with its own command, choose another output, or remove it"
             )
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(claim, indent=1))
+    write_json(path, claim)

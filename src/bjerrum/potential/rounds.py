@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bjerrum.errors import PhysicsCheckFailed
-from bjerrum.files import atomic_path
+from bjerrum.files import atomic_path, write_json
 from bjerrum.potential.curve import (
     FORCE_RMSE,
     curve_row,
@@ -25,6 +25,7 @@ from bjerrum.potential.curve import (
 BEST_WEIGHTS = "best.safetensors"
 LAST = "last.ckpt"
 PLATEAU = "plateau.ckpt"
+PLATEAU_STEP = "plateau.json"
 Progress = Callable[[int, int, float], None]
 """Called with (steps done, steps in all, validation force RMSE in meV/angstrom)."""
 
@@ -82,6 +83,7 @@ class Journal(lightning.Callback):
         if trainer.current_epoch < self._n_plateau_rounds:
             with atomic_path(folder / PLATEAU) as temporary:
                 shutil.copyfile(folder / LAST, temporary)
+            write_json(folder / PLATEAU_STEP, {"step": step})
         self._progress(step, self._n_steps, rmse)
 
 

@@ -20,15 +20,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from hydra.utils import instantiate
 from nequip.utils.global_state import set_global_state
 
 from bjerrum.dataset import Dataset, Split, fit_energy_shifts, split_blocks, subtract_baseline
 from bjerrum.errors import InputError
-from bjerrum.files import atomic_path
+from bjerrum.files import write_json
 from bjerrum.frames import write_frames
-from bjerrum.potential.rounds import LAST, PLATEAU, Deadline, Journal, Progress, diverged
+from bjerrum.potential.rounds import (
+    LAST,
+    PLATEAU,
+    PLATEAU_STEP,
+    Deadline,
+    Journal,
+    Progress,
+    diverged,
+)
 from bjerrum.potential.schedule import WarmupStableDecay
 from bjerrum.potential.spec import TrainingSpec, nequip_input
 
@@ -132,8 +139,7 @@ def _claim(folder: Path, provenance: dict[str, Any]) -> None:
                     "or remove this one"
                 )
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(provenance, indent=1))
+    write_json(path, provenance)
 
 
 def train(
@@ -201,8 +207,7 @@ def _resolved_input(prepared: PreparedTraining) -> dict[str, Any]:
         "avg_num_neighbors": float(statistics["num_neighbors_mean"]),
         "per_type_energy_scales": float(statistics["forces_rms"]),
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(configuration, indent=1))
+    write_json(path, configuration)
     return configuration
 
 
@@ -240,15 +245,16 @@ def _checkpoint_to_continue(prepared: PreparedTraining) -> Path | None:
     last, plateau = prepared.folder / LAST, prepared.folder / PLATEAU
     is_changed = horizon_file.exists() and json.loads(horizon_file.read_text()) != horizon
     if is_changed and plateau.exists():
-        _require_steps_to_do(prepared, plateau)
+        _require_steps_to_do(prepared)
         last.unlink(missing_ok=True)
-    with atomic_path(horizon_file) as temporary:
-        temporary.write_text(json.dumps(horizon))
+    write_json(horizon_file, horizon)
     return next((path for path in (last, plateau) if path.exists()), None)
 
 
-def _require_steps_to_do(prepared: PreparedTraining, checkpoint: Path) -> None:
-    done = torch.load(checkpoint, map_location="cpu", weights_only=False)["global_step"]
+def _require_steps_to_do(prepared: PreparedTraining) -> None:
+    """Refuse a horizon that the plateau has already passed."""
+    path = prepared.folder / PLATEAU_STEP
+    done = json.loads(path.read_text())["step"] if path.exists() else 0
     if prepared.n_steps <= done:
         raise InputError(
             f"optimiser.steps: {prepared.folder} has done {done} steps before any cooldown; "
