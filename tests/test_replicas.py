@@ -84,7 +84,7 @@ def test_results_come_in_order_and_progress_is_summed(tmp_path):
     assert not any(is_alive(result[2]) for result in results)
 
 
-@pytest.mark.parametrize("how", ["raise", "die", "interrupt"])
+@pytest.mark.parametrize("how", ["raise", "die", pytest.param("interrupt", marks=pytest.mark.slow)])
 @pytest.mark.skipif(n_workers(2) < 2, reason="needs two cores")
 def test_a_failure_reaches_the_caller_and_ends_the_others(how, tmp_path):
     def on_progress(steps):
