@@ -16,6 +16,7 @@ from ase import Atoms
 
 from bjerrum import cli
 from bjerrum.potential.card import find_model
+from bjerrum.trajectory import read_h5md
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -229,3 +230,42 @@ def test_interruption_tells_how_to_go_on(bjerrum, monkeypatch, tmp_path):
     code, _, err = bjerrum("run", EXAMPLES / "licl.toml", "-o", tmp_path / "run")
     assert code == 130
     assert "go on" in err
+
+
+def test_simulate_goes_on_and_never_overwrites(bjerrum, tmp_path):
+    box, out = tmp_path / "box.xyz", tmp_path / "traj.h5"
+    bjerrum("build", "--salt", "LiCl", "--molality", "2.78", "--waters", "36", "-o", box)
+    command = ("simulate", "--model", "licl-nnp1", "--box", box, "-o", out, "--time-ps", "0.004")
+    settings = ("--frame-every-fs", "1", "--seed", "3")
+    code, _, err = bjerrum(*command, *settings)
+    assert code == 0, err
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("traj")] == ["traj.h5"]
+    (chunk,) = read_h5md(out)
+    assert chunk.steps.tolist() == [1, 2, 3, 4]
+    code, _, err = bjerrum(*command, *settings)
+    assert_one_line(code, err, 2, "exists already")
+    out.unlink()
+    work = tmp_path / "traj.h5.partial"
+    work.mkdir()
+    (work / "simulation.json").write_text('{"model": "another"}')
+    code, _, err = bjerrum(*command, *settings)
+    assert_one_line(code, err, 2, "unfinished run of another model")
+    assert not out.exists()
+
+
+def test_analyse_structure_prints_the_contract(bjerrum, tmp_path):
+    random = np.random.default_rng(2)
+    path = tmp_path / "gas.extxyz"
+    frames = [
+        Atoms("Li20O40", random.random((60, 3)) * 12, cell=[12] * 3, pbc=True) for _ in range(40)
+    ]
+    ase.io.write(path, frames, format="extxyz")
+    code, out, err = bjerrum("analyse", "structure", path, "--pair", "Li-O", "--json")
+    assert code == 0, err
+    pair = json.loads(out)["pairs"]["Li-O"]
+    keys = {"r_angstrom", "g", "g_standard_error", "peak_angstrom", "minimum_angstrom"}
+    assert keys | {"coordination_number"} <= set(pair)
+    far = np.array(pair["r_angstrom"]) > 3
+    assert np.mean(np.array(pair["g"])[far]) == pytest.approx(1, abs=0.02)
+    code, _, err = bjerrum("analyse", "structure", path, "--element", "nonsense")
+    assert_one_line(code, err, 2, "--element", "1=O")

@@ -16,7 +16,12 @@ from bjerrum.units import PS_IN_FS
 
 
 class SolutionSection(Spec):
-    """Which solution; ranges are those of :class:`bjerrum.system.Solution`."""
+    """Which solution; ranges are those of :class:`bjerrum.system.Solution`.
+
+    salt                 formula, such as LiCl
+    molality_mol_per_kg  formula units per kg of water; the box holds the nearest whole number
+    temperature_K        of the thermostats and of the density
+    """
 
     salt: str
     molality_mol_per_kg: float
@@ -29,14 +34,22 @@ class SolutionSection(Spec):
 
 
 class BoxSection(Spec):
-    """How large a box, and how long classical dynamics prepares it."""
+    """How large a box, and how long classical dynamics prepares it.
+
+    waters                      number of water molecules; ions and edge follow from the solution
+    classical_equilibration_ps  dynamics with a classical force field before the potential's own
+    """
 
     waters: Count = 80
     classical_equilibration_ps: Positive = 50.0
 
 
 class PotentialSection(Spec):
-    """Which potential, and optionally the baseline that the user believes it has."""
+    """Which potential, and optionally the baseline that the user believes it has.
+
+    model                model folder, or name of a shipped model
+    dielectric_constant  the run is refused if the model's baseline has another one
+    """
 
     model: str = "licl-nnp1"
     dielectric_constant: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
@@ -86,7 +99,11 @@ class DynamicsSection(Spec):
 
 
 class ConservationSection(Spec):
-    """The energy-conservation check: constant-energy dynamics after the sampling."""
+    """The energy-conservation check: constant-energy dynamics after the sampling.
+
+    timestep_fs  of velocity Verlet
+    length_ps    at least 20 steps are made
+    """
 
     timestep_fs: Annotated[float, Field(gt=0, le=1)] = 0.5
     length_ps: NotNegative = 0.1
@@ -95,7 +112,8 @@ class ConservationSection(Spec):
 class AnalysisSection(Spec):
     """What is measured.
 
-    pairs  two elements each, "Li-O"; all pairs if there are none
+    pairs               two elements each, "Li-O"; all pairs if there are none
+    bin_width_angstrom  of the radial distribution functions
     """
 
     pairs: list[str] = Field(default_factory=list)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bjerrum.configuration import RunConfig
 from bjerrum.electrostatics import ScreenedCoulomb
-from bjerrum.errors import InputError, ModelError
+from bjerrum.errors import ModelError
 from bjerrum.potential.card import ModelCard, find_model, read_card
 from bjerrum.store import Result, Store
 from bjerrum.system import Solution
@@ -62,13 +62,6 @@ def _require_fit(config: RunConfig, solution: Solution, card: ModelCard) -> None
             f"potential.dielectric_constant: model {card.name} was trained with "
             f"{own.dielectric_constant:g}, got {wanted:g}; remove the key or choose another model"
         )
-    for pair in config.analysis.pairs:
-        foreign = sorted(set(pair.split("-")) - elements)
-        if foreign:
-            raise InputError(
-                f"analysis.pairs: {pair!r} has {', '.join(foreign)}, expected elements of the "
-                f"solution: {', '.join(sorted(elements))}"
-            )
     edge = solution.box_edge(config.box.waters)
     if edge < 2 * card.cutoff:
         least = int(np.ceil(config.box.waters * (2 * card.cutoff / edge) ** 3))

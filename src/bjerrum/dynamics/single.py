@@ -56,8 +56,12 @@ def simulate_box(
 ) -> None:
     """Run dynamics and write an H5MD file; go on in ``<output>.partial`` if that exists.
 
-    Raises InputError if the partial folder belongs to another model, box or settings.
+    Raises InputError if the partial folder belongs to another model, box or settings, or if the
+    output exists already.
     """
+    work = output.with_name(output.name + ".partial")
+    if output.exists() and not work.exists():
+        raise InputError(f"{output}: exists already; choose another output or remove it")
     atoms = read_frames(box)[0]
     loaded = load_model(model)
     forces = loaded.bind(list(atoms.symbols), atoms.cell.array)
@@ -66,7 +70,6 @@ def simulate_box(
         "box": sha256_of(box),
         "settings": spec.model_dump(mode="json"),
     }
-    work = output.with_name(output.name + ".partial")
     with exclusive(work):
         _claim(work, claim)
         dynamics = spec.dynamics()
@@ -77,10 +80,11 @@ def simulate_box(
             work,
             on_step=lambda step: announce("Dynamics", step, dynamics.n_steps),
         )
-        try:
-            trajectory.replace(output)
-        except OSError as error:
-            raise unwritable(output, error) from error
+        if trajectory.exists():  # else an earlier call was killed after the move
+            try:
+                trajectory.replace(output)
+            except OSError as error:
+                raise unwritable(output, error) from error
         shutil.rmtree(work)
 
 
