@@ -18,7 +18,7 @@ MAX_LINES = 350
 
 ORDER = (
     # foundations: no chemistry
-    "errors", "units", "estimate", "files", "specification", "checks", "store", "console",
+    "errors", "units", "estimate", "files", "specification", "checks", "store", "console", "memory",
     # what is simulated
     "literature", "density", "system",
     # configurations, labels

@@ -15,12 +15,14 @@ import pytest
 from ase import Atoms
 
 from bjerrum.errors import FrameError, InputError, SeriesTooShort
+from bjerrum.estimate import FloatArray
 from bjerrum.properties import rdf as rdf_module
 from bjerrum.properties.peaks import (
     NotResolved,
     coordination_number,
     first_minimum,
     first_peak,
+    minimum_uncertainty,
 )
 from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine, count_pairs
 from bjerrum.properties.structure import (
@@ -387,6 +389,21 @@ def test_all_file_formats_give_the_same_result(tmp_path: Path) -> None:
             # rounded coordinates move single pairs across bin edges
             assert (np.abs(g - other) > 1e-9).sum() <= 4
             assert np.abs(g - other).max() <= 0.02 * g.max()
+
+
+def test_a_flat_minimum_widens_the_error_of_the_coordination_number() -> None:
+    r = np.arange(0.025, 6, 0.05)
+    error = np.full_like(r, 0.05)
+
+    def shell(bottom: float) -> FloatArray:
+        """Return a peak at 2, a valley with half width 0.5 around 3.5, and a second shell."""
+        return 3 * np.exp(-((r - 2) ** 2) / 0.08) + 1 / (1 + np.exp(-(abs(r - 3.5) - 0.5) / bottom))
+
+    sharp = np.abs(r - 3.5) + 3 * np.exp(-((r - 2) ** 2) / 0.08)
+    assert minimum_uncertainty(r, sharp, error, 3.5) < 0.08
+    flat = minimum_uncertainty(r, shell(0.02), error, 3.5)
+    assert flat == pytest.approx(0.4, abs=0.05)  # smoothing takes 0.1 off either side
+    assert minimum_uncertainty(r, shell(0.02), 0 * error, 3.5) <= flat
 
 
 def test_json_has_the_form_of_the_contract() -> None:

@@ -59,6 +59,8 @@ class DynamicsSection(Spec):
     """How the solution is sampled.
 
     replicas            independent boxes, run side by side
+    friction_per_ps     Langevin; strong, because only configurations count here, and the heat of
+                        leaving the classical liquid must go
     frame_every_fs      rounded to whole time steps
     budget_minutes      wall time for the sampling; turned into steps once, after a timing
     length_ps           per replica, instead of a budget
@@ -67,11 +69,11 @@ class DynamicsSection(Spec):
 
     replicas: Count = 4
     timestep_fs: Annotated[float, Field(gt=0, le=2)] = 1.0
-    friction_per_ps: Positive = 5.0
+    friction_per_ps: Positive = 20.0
     frame_every_fs: Positive = 10.0
     budget_minutes: Positive | None = None
     length_ps: Positive | None = None
-    equilibration_part: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    equilibration_part: Annotated[float, Field(ge=0, lt=1)] = 0.3
     seed: Annotated[int, Field(ge=0)] = 1
 
     @model_validator(mode="after")

@@ -203,7 +203,12 @@ def measure_structure(run: Run, plan: Result, sampling: Result) -> Result:
 
         run.announce("Structure", 0, 1)
         trajectories = sorted(sampling.folder.glob("replica-*/trajectory.h5"))
-        temperature = temperature_check(trajectories, skip, run.solution.temperature)
+        temperature = temperature_check(
+            trajectories,
+            skip_ps=skip,
+            target=run.solution.temperature,
+            friction_per_ps=run.config.dynamics.friction_per_ps,
+        )
         require([temperature])
         write_json(folder / "temperature.json", temperature.to_json())
         result = analyse_structure(

@@ -94,7 +94,11 @@ def _answer(run: Run, pair: str, quantity: str, result: dict[str, Any]) -> dict[
     estimate = result[key]
     note = None
     if quantity == "coordination_number" and result.get("minimum_angstrom") is not None:
-        note = f"integrated to the first minimum, {result['minimum_angstrom']:.2f} angstrom"
+        note = (
+            f"integrated to the first minimum, {result['minimum_angstrom']:.2f} +- "
+            f"{result['minimum_uncertainty_angstrom']:.2f} angstrom; its uncertainty is in the "
+            "error bar"
+        )
     return {
         "quantity": f"{pair} {name}",
         "unit": unit,

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from bjerrum.errors import ModelError
 from bjerrum.estimate import Evaluation, FloatArray
 from bjerrum.frames import require_box
+from bjerrum.memory import reuse_freed_memory
 from bjerrum.potential.neighbours import VerletList
 from bjerrum.potential.protocol import ForceFunction
 
@@ -35,6 +36,7 @@ class NequipNetwork:
 
     def __init__(self, hyperparameters: dict[str, Any], weights: Path, device: str = "cpu") -> None:
         set_global_state()
+        reuse_freed_memory()
         self.elements: tuple[str, ...] = tuple(hyperparameters["type_names"])
         self.cutoff = float(hyperparameters["r_max"])
         self.device = torch.device(device)

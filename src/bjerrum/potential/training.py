@@ -27,6 +27,7 @@ from bjerrum.dataset import Dataset, Split, fit_energy_shifts, split_blocks, sub
 from bjerrum.errors import InputError
 from bjerrum.files import write_json
 from bjerrum.frames import write_frames
+from bjerrum.memory import reuse_freed_memory
 from bjerrum.potential.rounds import (
     LAST,
     PLATEAU,
@@ -154,6 +155,7 @@ def train(
     checkpoint = _checkpoint_to_continue(prepared)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     set_global_state()
+    reuse_freed_memory()
     lightning.seed_everything(prepared.spec.seed, verbose=False)
     configuration = _resolved_input(prepared)
     datamodule = _data_module(configuration, prepared.folder)

@@ -79,6 +79,29 @@ def first_minimum(r: FloatArray, g: FloatArray, standard_error: FloatArray | Non
     return float(r[lowest[0]] - slope / (2 * curvature))
 
 
+def minimum_uncertainty(
+    r: FloatArray, g: FloatArray, standard_error: FloatArray, minimum: float
+) -> float:
+    """Return how far the first minimum can be told from its neighbourhood, angstrom.
+
+    Half the width of the stretch around ``minimum`` in which the smoothed g lies within one
+    standard error (of the smoothed curve) of its lowest value; at least half a bin. A flat
+    minimum, as that of Cl-O, moves the coordination number by more than its counting error.
+
+    r, g, standard_error  as in :func:`first_peak`
+    """
+    smooth, error = _smoothed(r, g), _smoothed_error(r, standard_error)
+    lowest = int(np.abs(r - minimum).argmin())
+    noise = float(np.nan_to_num(error[lowest], nan=0.0))
+    level = smooth <= smooth[lowest] + noise
+    above_before = np.flatnonzero(~level[:lowest])
+    above_after = np.flatnonzero(~level[lowest:])
+    first = above_before[-1] + 1 if len(above_before) else 0
+    last = lowest + above_after[0] - 1 if len(above_after) else len(r) - 1
+    width = r[1] - r[0]
+    return float(max(r[last] - r[first], width) / 2)
+
+
 def coordination_number(r: FloatArray, g: FloatArray, density: float, r_min: float) -> float:
     """Return the number of neighbours within r_min.
 

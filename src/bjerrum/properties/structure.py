@@ -24,6 +24,7 @@ from bjerrum.properties.peaks import (
     fit_reach,
     fraction_inside,
     maximum_of_cubic,
+    minimum_uncertainty,
     significant_peaks,
 )
 from bjerrum.properties.rdf import (
@@ -52,7 +53,8 @@ class PairStructure:
     r_angstrom, g, g_standard_error  (n_bins,); NaN where there is no error bar
     peak                             position of the first peak, angstrom
     minimum_angstrom                 first minimum after it
-    coordination_number              neighbours up to that minimum; error at that minimum
+    minimum_uncertainty_angstrom     see :func:`bjerrum.properties.peaks.minimum_uncertainty`
+    coordination_number              neighbours up to that minimum; the error includes its own
     reason                           why something is None
     """
 
@@ -61,6 +63,7 @@ class PairStructure:
     g_standard_error: FloatArray
     peak: Estimate | None
     minimum_angstrom: float | None
+    minimum_uncertainty_angstrom: float | None
     coordination_number: Estimate | None
     reason: str | None
 
@@ -75,6 +78,7 @@ class PairStructure:
             ],
             "peak_angstrom": None if self.peak is None else self.peak.to_json(),
             "minimum_angstrom": self.minimum_angstrom,
+            "minimum_uncertainty_angstrom": self.minimum_uncertainty_angstrom,
             "coordination_number": None if number is None else number.to_json(),
         }
         return data if self.reason is None else {**data, "reason": self.reason}
@@ -156,14 +160,15 @@ def all_pairs(symbols: Sequence[str]) -> list[str]:
 def pair_structure(rdf: PartialRdf) -> PairStructure:
     """Find the first peak, the minimum after it and the coordination number, with errors."""
     error = g_standard_error(rdf)
-    peak, minimum, number, reason = None, None, None, None
+    peak, minimum, blur, number, reason = None, None, None, None, None
     try:
         peak = _peak_estimate(rdf, error)
         minimum = first_minimum(rdf.r, rdf.g, error)
-        number = _coordination_estimate(rdf, minimum)
+        blur = minimum_uncertainty(rdf.r, rdf.g, error, minimum)
+        number = _coordination_estimate(rdf, minimum, blur)
     except (NotResolved, SeriesTooShort) as failure:
         reason = str(failure)
-    return PairStructure(rdf.r, rdf.g, error, peak, minimum, number, reason)
+    return PairStructure(rdf.r, rdf.g, error, peak, minimum, blur, number, reason)
 
 
 def g_standard_error(rdf: PartialRdf) -> FloatArray:
@@ -278,7 +283,21 @@ def _peak_estimate(rdf: PartialRdf, error: FloatArray) -> Estimate:
     return replace(estimate, value=position(rdf.counts[window] / rdf.n_frames))
 
 
-def _coordination_estimate(rdf: PartialRdf, r_min: float) -> Estimate:
-    inside = fraction_inside(rdf.edges, r_min) / rdf.n_centres
-    estimate = estimate_mean([block @ inside for block in rdf.blocks], "1")
-    return replace(estimate, value=float(rdf.counts @ inside / rdf.n_frames))
+def _coordination_estimate(rdf: PartialRdf, r_min: float, blur: float) -> Estimate:
+    """Count neighbours up to ``r_min``; the error includes that of the minimum itself.
+
+    SE^2 = SE_count^2 + ((N(r_min + blur) - N(r_min - blur)) / 2)^2
+    """
+
+    def within(radius: float) -> FloatArray:
+        return fraction_inside(rdf.edges, radius) / rdf.n_centres
+
+    estimate = estimate_mean([block @ within(r_min) for block in rdf.blocks], "1")
+    mean = rdf.counts / rdf.n_frames
+    wide, narrow = min(r_min + blur, float(rdf.edges[-1])), r_min - blur
+    from_minimum = float(mean @ (within(wide) - within(narrow))) / 2
+    return replace(
+        estimate,
+        value=float(mean @ within(r_min)),
+        standard_error=math.hypot(estimate.standard_error, from_minimum),
+    )

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from bjerrum.checks import Check
-from bjerrum.errors import SeriesTooShort
-from bjerrum.properties.statistics import estimate_mean
 from bjerrum.trajectory import read_h5md
 
 TOLERANCE = 0.02
@@ -17,29 +15,32 @@ TOLERANCE = 0.02
 SIGMAS = 4.0
 
 
-def temperature_check(trajectories: Sequence[Path], skip_ps: float, target: float) -> Check:
+def temperature_check(
+    trajectories: Sequence[Path], *, skip_ps: float, target: float, friction_per_ps: float
+) -> Check:
     """Compare the mean kinetic temperature of the analysed part with the thermostat's.
 
-    The limit is 2 % of the target plus four standard errors of the mean. Where the series is too
-    short to show its own error, that of one independent sample per replica is used, which is
-    known: var(T) = 2 T^2 / (3 N) for N atoms in the canonical ensemble.
+    The limit is 2 % of the target plus four standard errors that a run in equilibrium would have:
+    var(T) = 2 T^2 / (3 N) for N atoms, one independent sample per correlation time 1 / (2 gamma)
+    of a Langevin thermostat (exchange with the potential energy only makes it shorter). The
+    scatter of the run itself is not used: a run that is still heating or cooling has a large one.
     """
-    series, n_atoms = [], 0
+    means, n_independent, n_atoms = [], 0.0, 0
     for path in trajectories:
         chunks = list(read_h5md(path))
         n_atoms = len(chunks[0].symbols)
-        times = np.concatenate([chunk.times_ps for chunk in chunks])
+        times = np.concatenate([chunk.times_ps for chunk in chunks if chunk.times_ps is not None])
         values = np.concatenate([chunk.observables["kinetic_temperature"] for chunk in chunks])
-        series.append(values[times > skip_ps])
-    mean = float(np.mean(np.concatenate(series)))
-    try:
-        error = estimate_mean(series, unit="K").standard_error
-    except SeriesTooShort:
-        error = target * np.sqrt(2 / (3 * n_atoms * len(series)))
+        used = times > skip_ps
+        means.append(values[used].mean())
+        n_independent += max(1.0, (times[-1] - skip_ps) * 2 * friction_per_ps)
+    error = target * np.sqrt(2 / (3 * n_atoms * n_independent))
+    mean = float(np.mean(means))
     return Check(
         "sampled temperature",
         abs(mean - target),
         TOLERANCE * target + SIGMAS * error,
         "K",
-        f"mean kinetic temperature {mean:.1f} +- {error:.1f} K against {target:g} K",
+        f"mean kinetic temperature {mean:.1f} K against {target:g} K; a run of this length in "
+        f"equilibrium has a standard error of {error:.1f} K",
     )
