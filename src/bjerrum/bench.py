@@ -39,7 +39,7 @@ def bench_md(
     Ours: the model with its Coulomb baseline and Verlet list, BAOAB. The alternative: a network of
     the same hyperparameters, uncompiled, neighbour list every step, through ASE's Langevin, without
     a Coulomb part. Rounds alternate, so that a busy machine slows both; medians are compared. Both
-    use one thread.
+    use one thread, and both profit from :mod:`bjerrum.memory`, which holds for the whole process.
 
     Returns what, ratio (steps per second, ours over the alternative), both rates, and details.
     """
