@@ -9,5 +9,5 @@ minutes=${2:-25}
 cd "$(dirname "$0")/../.."
 bjerrum=.venv/bin/bjerrum
 [ -x "$bjerrum" ] || bjerrum=bjerrum
-"$bjerrum" train "$frames" --config examples/train_licl.toml -o src/bjerrum/models/licl-nnp1 \
+"$bjerrum" train "$frames" --config training/licl-nnp1/training.toml -o src/bjerrum/models/licl-nnp1 \
   --work-folder training/licl-nnp1 --max-minutes "$minutes"
