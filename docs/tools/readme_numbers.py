@@ -47,7 +47,8 @@ def main() -> None:
     """Print everything."""
     print("\n".join(error_rows(json.loads(CARD.read_text()))))
     if len(sys.argv) > 1:
-        print("\n".join(run_sentences(json.loads((Path(sys.argv[1]) / "results.json").read_text()))))
+        results = json.loads((Path(sys.argv[1]) / "results.json").read_text())
+        print("\n".join(run_sentences(results)))
 
 
 if __name__ == "__main__":
