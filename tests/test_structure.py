@@ -26,6 +26,7 @@ from bjerrum.properties.peaks import (
 )
 from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine, count_pairs
 from bjerrum.properties.structure import (
+    _coordination_estimate,
     all_pairs,
     analyse_structure,
     pair_structure,
@@ -404,6 +405,20 @@ def test_a_flat_minimum_widens_the_error_of_the_coordination_number() -> None:
     flat = minimum_uncertainty(r, shell(0.02), error, 3.5)
     assert flat == pytest.approx(0.4, abs=0.05)  # smoothing takes 0.1 off either side
     assert minimum_uncertainty(r, shell(0.02), 0 * error, 3.5) <= flat
+
+
+def test_the_error_of_the_coordination_number_holds_that_of_its_minimum() -> None:
+    rdf = count(breathing_pairs(1), ("Li", "O"), np.linspace(0, 5.5, 111))
+    sharp, blurred = (_coordination_estimate(rdf, 3.5, blur) for blur in (1e-9, 0.5))
+    density = sharp.value / coordination_number(rdf.r, rdf.g, 1.0, 3.5)
+    low, high = (coordination_number(rdf.r, rdf.g, density, end) for end in (3.0, 4.0))
+    assert high > low
+    assert blurred.value == sharp.value
+    expected = math.hypot(sharp.standard_error, (high - low) / 2)
+    assert blurred.standard_error == pytest.approx(expected, rel=1e-6)
+    found = pair_structure(rdf)
+    assert found.minimum_uncertainty_angstrom is not None
+    assert found.minimum_uncertainty_angstrom >= 0.025
 
 
 def test_json_has_the_form_of_the_contract() -> None:
