@@ -269,3 +269,30 @@ def test_analyse_structure_prints_the_contract(bjerrum, tmp_path):
     assert np.mean(np.array(pair["g"])[far]) == pytest.approx(1, abs=0.02)
     code, _, err = bjerrum("analyse", "structure", path, "--element", "nonsense")
     assert_one_line(code, err, 2, "--element", "1=O")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bench md --steps 0",
+        "bench md --rounds 0",
+        "train a.xyz --config a.toml -o m --threads 0",
+        "train a.xyz --config a.toml -o m --max-minutes -1",
+        "build --salt LiCl --molality 2 --time-ps -4 -o b.xyz",
+    ],
+)
+def test_numbers_out_of_range_are_refused(bjerrum, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = bjerrum(*command.split())
+    assert code == 2
+    assert "Invalid value" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_without_frames_leaves_nothing_behind(bjerrum, tmp_path):
+    config = EXAMPLES / "train_licl.toml"
+    code, _, err = bjerrum(
+        "train", tmp_path / "none.xyz", "--config", config, "-o", tmp_path / "model"
+    )
+    assert_one_line(code, err, 2, "none.xyz")
+    assert list(tmp_path.iterdir()) == []

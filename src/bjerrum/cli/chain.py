@@ -57,7 +57,9 @@ def build(
     output: Annotated[Path, typer.Option("-o", "--output", help="Extended XYZ to write.")],
     waters: Annotated[int, typer.Option(help="Number of water molecules.")] = 80,
     temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
-    time_ps: Annotated[float, typer.Option(help="Classical equilibration; 0 for none.")] = 50.0,
+    time_ps: Annotated[
+        float, typer.Option(help="Classical equilibration; 0 for none.", min=0)
+    ] = 50.0,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
 ) -> None:
     """Build a box of a solution and equilibrate it with classical dynamics."""
@@ -76,4 +78,6 @@ def build(
             console.announce("Classical equilibration", 1, 1)
         check_box(atoms, solution, waters)
         write_frames(output, [atoms])
-    typer.echo(f"{output}: {atoms.symbols}, edge {atoms.cell.lengths()[0]:.4f} angstrom")
+    typer.echo(
+        f"{output}: {atoms.get_chemical_formula()}, edge {atoms.cell.lengths()[0]:.4f} angstrom"
+    )

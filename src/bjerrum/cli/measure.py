@@ -75,8 +75,10 @@ def _peak_line(found: dict[str, Any]) -> str:
 def bench_md(
     model: ModelName = "licl-nnp1",
     waters: Annotated[int, typer.Option(help="Size of the box.")] = 80,
-    steps: Annotated[int, typer.Option(help="Steps in a round.")] = 20,
-    rounds: Annotated[int, typer.Option(help="Rounds; ours and the alternative take turns.")] = 5,
+    steps: Annotated[int, typer.Option(help="Steps in a round.", min=1)] = 20,
+    rounds: Annotated[
+        int, typer.Option(help="Rounds; ours and the alternative take turns.", min=1)
+    ] = 5,
     as_json: JsonFlag = False,
 ) -> None:
     """Dynamics of a LiCl box, in steps/s, beside plain NequIP through ASE's Langevin."""

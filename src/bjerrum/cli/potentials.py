@@ -19,8 +19,8 @@ def train(
     work_folder: Annotated[
         Path | None, typer.Option(help="Checkpoints; default: training/ in the model folder.")
     ] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", min=0)] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
 ) -> None:
     """Train a potential, or go on training it, and write the model with its measured errors."""
     import torch
@@ -36,8 +36,8 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     folder = work_folder or output / "training"
+    dataset = load_dataset(frames)
     with Console() as console, exclusive(folder):
-        dataset = load_dataset(frames)
         prepared = training.prepare(dataset, spec, folder)
         training.train(prepared, progress=console.training, max_minutes=max_minutes)
         n_test = len(dataset.of_blocks(prepared.split.test))
