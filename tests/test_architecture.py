@@ -25,7 +25,7 @@ ORDER = (
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
     "reference", "boxes",
     # dynamics, measurements
-    "potential", "dynamics", "properties", "bench",
+    "potential", "dynamics", "properties", "thermodynamics", "bench",
     # the chain
     "configuration", "run", "results", "pipeline", "report", "cli", "__main__",
 )  # fmt: skip

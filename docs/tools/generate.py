@@ -37,6 +37,7 @@ METHOD_ORDER = (
         "dynamics",
         "trajectory",
         "properties",
+        "thermodynamics",
         "checks",
     ),
     *(

@@ -16,8 +16,9 @@ from typing import Annotated
 import typer
 
 from bjerrum import __version__
+from bjerrum.cli.analyse import analyse
+from bjerrum.cli.bench import bench
 from bjerrum.cli.chain import build, report, run
-from bjerrum.cli.measure import analyse_structure, bench_md
 from bjerrum.cli.potentials import check, evaluate, simulate, train
 from bjerrum.errors import BjerrumError, Interrupted
 
@@ -27,15 +28,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-analyse = typer.Typer(help="Measure properties of any trajectory.", no_args_is_help=True)
-bench = typer.Typer(help="Measure speed, as ratios in one run.", no_args_is_help=True)
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
 
 for command in (run, report, build, train, evaluate, check, simulate):
     app.command()(command)
-analyse.command("structure")(analyse_structure)
-bench.command("md")(bench_md)
 
 
 def _show_version(wanted: bool) -> None:

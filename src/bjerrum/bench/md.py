@@ -1,4 +1,4 @@
-"""Speed, as ratios measured in one run against a named alternative."""
+"""Molecular dynamics beside plain NequIP through ASE: steps per second in one run."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Solution thermodynamics: pair potentials of mean force to osmotic and activity coefficients."""
