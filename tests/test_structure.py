@@ -16,7 +16,9 @@ from ase import Atoms
 
 from bjerrum.errors import FrameError, InputError, SeriesTooShort
 from bjerrum.estimate import FloatArray
+from bjerrum.properties import pair_counts as pair_counts_module
 from bjerrum.properties import rdf as rdf_module
+from bjerrum.properties.pair_counts import count_pairs
 from bjerrum.properties.peaks import (
     NotResolved,
     coordination_number,
@@ -24,7 +26,7 @@ from bjerrum.properties.peaks import (
     first_peak,
     minimum_uncertainty,
 )
-from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine, count_pairs
+from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine
 from bjerrum.properties.structure import (
     _coordination_estimate,
     all_pairs,
@@ -116,7 +118,7 @@ def test_cell_lists_and_blocks_of_rows_change_nothing(
     np.testing.assert_allclose(count(single, pair, edges).g, expected, rtol=1e-9)
     wide = np.linspace(0, 5.0, 51)
     whole = count(chunk, pair, wide).counts
-    monkeypatch.setattr(rdf_module, "DISTANCES_AT_ONCE", 500)
+    monkeypatch.setattr(pair_counts_module, "DISTANCES_AT_ONCE", 500)
     np.testing.assert_array_equal(count(chunk, pair, wide).counts, whole)
 
 
@@ -175,7 +177,9 @@ def test_lattice_shells_are_counted_exactly() -> None:
     groups = {"Cu": np.arange(len(atoms))}
     for distance, neighbours in shells.items():
         edges = np.linspace(0, 8.0, 161) + 0.0
-        counts = count_pairs(atoms.positions, atoms.cell.array, groups, [("Cu", "Cu")], edges)[0]
+        counts = count_pairs(
+            atoms.positions[None], atoms.cell.array[None], groups, [("Cu", "Cu")], edges
+        )[0, 0]
         near = abs((edges[1:] + edges[:-1]) / 2 - distance) < 0.06
         assert counts[near].sum() == neighbours * len(atoms)
 

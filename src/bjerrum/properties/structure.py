@@ -109,6 +109,7 @@ def analyse_structure(
     elements: Mapping[str, str] | None = None,
     cell: float | FloatArray | None = None,
     frame_interval_ps: float | None = None,
+    beyond_half_box: bool = False,
 ) -> StructureResult:
     """Partial g(r), first peaks and coordination numbers of one or several trajectories.
 
@@ -118,6 +119,7 @@ def analyse_structure(
     bin_width  angstrom
     skip_ps  leave out frames up to this time
     topology, elements, cell, frame_interval_ps  see :func:`bjerrum.trajectory.iterate_frames`
+    beyond_half_box  up to the corners of a cubic box, or to r_max
     Raises InputError or FrameError for unusable input, SeriesTooShort for a single frame.
     """
     replicas: list[RdfAccumulator] = []
@@ -135,7 +137,8 @@ def analyse_structure(
             else source
         )
         edges = replicas[0].edges if replicas else None
-        replicas.append(_count(_after(chunks, skip_ps, name), pairs, r_max, bin_width, edges, name))
+        late = after(chunks, skip_ps, name)
+        replicas.append(_count(late, pairs, r_max, bin_width, edges, name, beyond_half_box))
     if sum(replica.n_frames for replica in replicas) == 1:
         raise SeriesTooShort("a single frame gives no error bars", n_effective=1)
     joined = combine(replicas)
@@ -195,10 +198,13 @@ def _listed(sources: Source | Sequence[Source]) -> list[Source]:
     return list(sources)
 
 
-def _after(
+def after(
     chunks: Iterable[TrajectoryChunk], skip_ps: float, name: str
 ) -> Iterator[TrajectoryChunk]:
-    """Yield the chunks without the frames up to ``skip_ps``."""
+    """Yield the chunks without the frames up to ``skip_ps``.
+
+    Raises InputError if frames are to be skipped and there are no times.
+    """
     for chunk in chunks:
         if skip_ps <= 0:
             yield chunk
@@ -225,24 +231,30 @@ def _count(
     bin_width: float,
     edges: FloatArray | None,
     name: str,
+    beyond_half_box: bool,
 ) -> RdfAccumulator:
     accumulator: RdfAccumulator | None = None
     for chunk in chunks:
         if accumulator is None:
             if edges is None:
-                edges = _edges(chunk, r_max, bin_width)
+                edges = _edges(chunk, r_max, bin_width, beyond_half_box)
             wanted = [
                 _parse_pair(pair, chunk.symbols) for pair in pairs or all_pairs(chunk.symbols)
             ]
-            accumulator = RdfAccumulator(chunk.symbols, wanted, edges)
+            accumulator = RdfAccumulator(
+                chunk.symbols, wanted, edges, beyond_half_box=beyond_half_box
+            )
         accumulator.add(chunk)
     if accumulator is None:
         raise InputError(f"{name} holds no frames after the time to skip")
     return accumulator
 
 
-def _edges(chunk: TrajectoryChunk, r_max: float | None, bin_width: float) -> FloatArray:
-    reach = half_width(chunk.cells[0]) if r_max is None else r_max
+def _edges(
+    chunk: TrajectoryChunk, r_max: float | None, bin_width: float, beyond_half_box: bool
+) -> FloatArray:
+    largest = half_width(chunk.cells[0]) * (math.sqrt(3) if beyond_half_box else 1)
+    reach = largest if r_max is None else r_max
     if not (0 < bin_width <= reach / 4 and math.isfinite(reach)):
         raise InputError(
             f"r_max must be positive and hold at least four bins, got r_max {reach:g} and a bin "
