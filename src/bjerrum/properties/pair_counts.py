@@ -14,7 +14,7 @@ cell's width, the first pass is in double precision and r_max must not exceed th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -27,20 +27,25 @@ from bjerrum.estimate import FloatArray, IntArray
 Pair = tuple[str, str]
 FixedPoint = NDArray[np.int32]
 
-DISTANCES_AT_ONCE: Final = 32768
+DISTANCES_AT_ONCE: Final = 49152
 """Five working arrays of this length stay in the cache of a core."""
 
 FRAMES_AT_ONCE: Final = 32
 
-SINGLE_ERROR: Final = 8 * float(np.finfo(np.float32).eps)
-"""Relative error of a single-precision distance: conversion, scale, square, two sums, root: each
-half an eps, at most 5 together; 8 leaves room."""
+SINGLE_ERROR: Final = 3.5 * float(np.finfo(np.float32).eps)
+"""Relative error of a single-precision distance, each rounding half an eps: conversion, scale and
+its rounding 1.5, squared 3, square and two sums 4.5, under the root half of it, its rounding 0.5:
+at most 2.75."""
 
 DOUBLE_ERROR: Final = 1e-11
 """The same in double precision, with room for the cancellation in a skewed cell."""
 
 FIXED_POINT_ERROR: Final = 4 * 2.0**-32
 """Of a distance, in units of the longest edge: two coordinates cut to 32 bits, three axes."""
+
+ROUNDED_DIFFERENCE: Final = 2 * float(np.finfo(np.float32).eps)
+"""Of a distance, relative to the range of the coordinates: MDAnalysis rounds their difference and
+the reciprocal edge, half an eps each, on three axes: sqrt 3."""
 
 MAX_DOUBTFUL: Final = 0.02
 """Share of distances to be computed twice at which single precision no longer pays."""
@@ -107,137 +112,219 @@ def _count_batch(
     pairs: Sequence[Pair],
     edges: FloatArray,
 ) -> IntArray:
-    n_bins, width = len(edges) - 1, float(edges[-1]) / (len(edges) - 1)
-    inverse = np.linalg.inv(cells)
-    fixed = {name: _fixed_point(array, inverse) for name, array in species.items()}
-    longest = float(np.linalg.norm(cells, axis=-1).max())
-    cut = FIXED_POINT_ERROR * longest / width
-    single = is_orthorhombic(cells) and n_bins * SINGLE_ERROR + cut < MAX_DOUBTFUL
-    doubt = n_bins * (SINGLE_ERROR if single else DOUBLE_ERROR) + cut
-    bins = _Bins(edges, cells, inverse, np.float32 if single else np.float64, doubt)
-    counts = np.zeros((len(cells), len(pairs), n_bins), dtype=np.int64)
-    for k, (a, b) in enumerate(pairs):
-        n_a, n_b = species[a].shape[1], species[b].shape[1]
-        for frames, rows, columns, weight in _pieces(len(cells), n_a, n_b, a == b):
-            counts[frames, k] += weight * bins.count(
-                (fixed[a][:, frames, rows], species[a][frames, rows]),
-                (fixed[b][:, frames, columns], species[b][frames, columns]),
-                frames,
-            )
-        if a == b:
-            counts[:, k, 0] -= n_a  # each atom with itself
+    bins = _Bins(edges, cells, _extent(species.values()))
+    fixed = {name: _fixed_point(array, bins.inverse) for name, array in species.items()}
+    counts = np.zeros((len(cells), len(pairs), len(edges) - 1), dtype=np.int64)
+    for centre, others in _tasks(pairs, {name: a.shape[1] for name, a in species.items()}):
+        second = (
+            np.concatenate([fixed[name] for name in others], axis=2),
+            np.concatenate([species[name] for name in others], axis=1),
+        )
+        sizes = [species[name].shape[1] for name in others]
+        half = others == (centre,) and sizes[0] ** 2 > DISTANCES_AT_ONCE
+        found = bins.count((fixed[centre], species[centre]), second, sizes, half)
+        for k, name in enumerate(others):
+            if name == centre:
+                found[:, k, 0] -= sizes[k]  # each atom with itself
+            counts[:, [n for n, pair in enumerate(pairs) if pair == (centre, name)]] = found[
+                :, k, None
+            ]
     return counts
+
+
+def _tasks(pairs: Sequence[Pair], sizes: dict[str, int]) -> list[tuple[str, tuple[str, ...]]]:
+    """Group pairs by their first species: fewer and longer arrays.
+
+    A large species with itself stands alone: only half of its distances are needed.
+    """
+    tasks: dict[tuple[str, bool], list[str]] = {}
+    for a, b in dict.fromkeys(pairs):
+        alone = a == b and sizes[a] ** 2 > DISTANCES_AT_ONCE
+        tasks.setdefault((a, alone), []).append(b)
+    return [(a, tuple(others)) for (a, _), others in tasks.items()]
+
+
+def _extent(groups: Iterable[NDArray[np.float32]]) -> float:
+    extremes = [(float(group.min()), float(group.max())) for group in groups]
+    return max(high for _, high in extremes) - min(low for low, _ in extremes)
 
 
 def _fixed_point(positions: NDArray[np.float32], inverse: FloatArray) -> FixedPoint:
     """Return fractional coordinates as 32-bit integers that wrap, (3, n_frames, n_atoms)."""
-    fraction = positions.astype(np.float64) @ inverse
+    x = np.ascontiguousarray(np.moveaxis(positions, -1, 0), dtype=np.float64)
+    if is_orthorhombic(inverse):
+        fraction = x * np.diagonal(inverse, axis1=1, axis2=2).T[:, :, None]
+    else:
+        fraction = np.einsum("kfn,fkj->jfn", x, inverse)
     fraction -= np.floor(fraction)
-    whole = (fraction * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32)
-    return np.ascontiguousarray(np.moveaxis(whole, -1, 0))
+    fraction *= 2.0**32
+    return fraction.astype(np.int64).astype(np.int32)
 
 
-def _pieces(
-    n_frames: int, n_a: int, n_b: int, like: bool
-) -> Iterator[tuple[slice, slice, slice, int]]:
-    """Yield frames, rows and columns of about DISTANCES_AT_ONCE distances, and their weight.
+Piece = tuple[slice, slice, slice, int]
+
+
+def _pieces(n_frames: int, n_a: int, n_b: int, like: bool) -> Iterator[Piece]:
+    """Yield frames, rows and columns of at most DISTANCES_AT_ONCE distances, and their weight.
 
     Of like pairs the upper triangle is enough: its off-diagonal pieces count twice.
     """
     if n_a * n_b <= DISTANCES_AT_ONCE:
         step = DISTANCES_AT_ONCE // max(n_a * n_b, 1)
         for start in range(0, n_frames, step):
-            yield slice(start, start + step), slice(0, n_a), slice(0, n_b), 1
+            yield slice(start, min(start + step, n_frames)), slice(0, n_a), slice(0, n_b), 1
         return
-    rows = max(1, DISTANCES_AT_ONCE // n_b)
+    rows, columns = max(1, DISTANCES_AT_ONCE // n_b), DISTANCES_AT_ONCE
     for frame in range(n_frames):
         one = slice(frame, frame + 1)
         for start in range(0, n_a, rows):
             stop = min(start + rows, n_a)
-            if not like:
-                yield one, slice(start, stop), slice(0, n_b), 1
-                continue
-            yield one, slice(start, stop), slice(start, stop), 1
-            if stop < n_b:
-                yield one, slice(start, stop), slice(stop, n_b), 2
+            if like:
+                yield one, slice(start, stop), slice(start, stop), 1
+            for left in range(stop if like else 0, n_b, columns):
+                right = slice(left, min(left + columns, n_b))
+                yield one, slice(start, stop), right, 2 if like else 1
 
 
 Coordinates = tuple[FixedPoint, NDArray[np.float32]]
 
 
 class _Bins:
-    """Sorts the distances between two groups of atoms into bins, for some frames."""
+    """Sorts the distances between two groups of atoms into bins, for some frames.
 
-    def __init__(
-        self, edges: FloatArray, cells: FloatArray, inverse: FloatArray, dtype: Any, doubt: float
-    ) -> None:
-        self.edges, self.cells, self.inverse = edges, cells, inverse
-        self.n_bins, self.dtype, self.doubt = len(edges) - 1, dtype, doubt
-        scaled = cells * (self.n_bins / float(edges[-1]) / 2.0**32)
-        self.steps = scaled.astype(dtype)
+    edges   equally spaced from 0
+    cells   (n_frames, 3, 3)
+    extent  range of the coordinates, angstrom
+    """
+
+    def __init__(self, edges: FloatArray, cells: FloatArray, extent: float) -> None:
+        self.edges, self.cells, self.inverse = edges, cells, np.linalg.inv(cells)
+        self.n_bins = len(edges) - 1
+        per_width = self.n_bins / float(edges[-1])
+        longest = float(np.linalg.norm(cells, axis=-1).max()) * per_width
+        self.stride = max(int(1.5 * longest), self.n_bins) + 3
+        """More than the farthest pair's bin; the last one takes those to be computed again."""
+        self.bits = 31 - self.stride.bit_length()
+        """Of the 32 of an integer, those behind the binary point of a distance in bin widths."""
+        cut = FIXED_POINT_ERROR * longest + ROUNDED_DIFFERENCE * extent * per_width
+        self.orthorhombic = is_orthorhombic(cells)
+        single = self.orthorhombic and self.n_bins * SINGLE_ERROR + cut < MAX_DOUBTFUL
+        doubt = self.n_bins * (SINGLE_ERROR if single else DOUBLE_ERROR) + cut
+        self.doubt = int(doubt * 2**self.bits) + 2
+        """How close to an edge a distance is computed again."""
+        dtype = np.float32 if single else np.float64
+        self.steps = (cells * (per_width / 2.0**32)).astype(dtype)
         """Cell vectors in bin widths per unit of the fixed-point coordinates."""
+        self.parts = [[k for k in range(3) if self.steps[:, k, axis].any()] for axis in range(3)]
+        self._integers = [np.empty(DISTANCES_AT_ONCE, dtype=np.int32) for _ in range(2)]
+        self._reals = [np.empty(DISTANCES_AT_ONCE, dtype=dtype) for _ in range(3)]
 
-    def count(self, first: Coordinates, second: Coordinates, frames: slice) -> IntArray:
-        """Return the distances in each bin, (n_frames, n_bins)."""
-        r = self._distances(first[0][..., :, None], second[0][..., None, :], self.steps[frames])
-        n_frames = r.shape[0]
-        edge = np.rint(r)
-        np.subtract(r, edge, out=edge)
-        np.abs(edge, out=edge)
-        doubtful = np.flatnonzero(edge < self.doubt)
-        np.minimum(r, self.n_bins, out=r)
-        index = r.astype(np.int32)
-        np.put(index, doubtful, self.n_bins)
-        stride = self.n_bins + 1
-        if n_frames > 1:
-            index += (stride * np.arange(n_frames, dtype=np.int32))[:, None, None]
-        counts = np.bincount(index.ravel(), minlength=n_frames * stride)
-        counts = counts.reshape(n_frames, stride)[:, : self.n_bins]
-        if len(doubtful):
-            counts = counts + self._exactly(doubtful, r.shape, first[1], second[1], frames)
+    def count(
+        self, first: Coordinates, second: Coordinates, sizes: Sequence[int], half: bool
+    ) -> IntArray:
+        """Return the ordered pairs in each bin, (n_frames, n_species, n_bins).
+
+        sizes  numbers of atoms of the species in ``second``, one after another
+        half   ``second`` is ``first``: count each pair once and double it
+        """
+        n_frames = len(self.cells)
+        counts = np.zeros((n_frames, len(sizes), self.n_bins), dtype=np.int64)
+        kinds = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        doubtful = []
+        for piece in _pieces(n_frames, first[1].shape[1], second[1].shape[1], half):
+            frames, rows, columns, weight = piece
+            found, places = self._piece(
+                first[0][:, frames, rows], second[0][:, frames, columns], frames, kinds[columns]
+            )
+            counts[frames] += weight * found[:, : len(sizes)]
+            doubtful.append(_globally(places, piece, first[1].shape[1], second[1].shape[1]))
+        counts += self._exactly(np.concatenate(doubtful, axis=1), first[1], second[1], kinds)
         return counts
 
+    def _piece(
+        self, first: FixedPoint, second: FixedPoint, frames: slice, kinds: NDArray[np.int32]
+    ) -> tuple[IntArray, IntArray]:
+        """Return the counts, (n_frames, n_species, n_bins), and the places of doubtful pairs."""
+        shape = (first.shape[1], first.shape[2], second.shape[2])
+        size = shape[0] * shape[1] * shape[2]
+        index, near = (array[:size].reshape(shape) for array in self._integers)
+        r, part, term = (array[:size].reshape(shape) for array in self._reals)
+        self._distances(first[..., :, None], second[..., None, :], frames, index, (r, part, term))
+        np.multiply(r, 2.0**self.bits, out=r)
+        np.copyto(index, r, casting="unsafe")
+        np.add(index, self.doubt, out=near)
+        np.bitwise_and(near, 2**self.bits - 1, out=near)
+        places = np.flatnonzero(near < 2 * self.doubt)
+        np.right_shift(index, self.bits, out=index)
+        np.put(index, places, self.stride - 1)
+        n_kinds = int(kinds[-1]) + 1
+        frame = np.arange(shape[0], dtype=np.int32)[:, None, None] * np.int32(n_kinds)
+        np.add(index, (frame + kinds) * np.int32(self.stride), out=index)
+        counts = np.bincount(index.ravel(), minlength=shape[0] * n_kinds * self.stride)
+        return counts.reshape(shape[0], n_kinds, self.stride)[..., : self.n_bins], places
+
     def _distances(
-        self, first: FixedPoint, second: FixedPoint, steps: NDArray[Any]
-    ) -> NDArray[np.floating[Any]]:
-        """Return distances in bin widths, (n_frames, n_rows, n_columns)."""
-        axes = [
-            [k for k in range(3) if self.steps[:, k, axis].any()]  # which vectors have this part
-            for axis in range(3)
-        ]
-        shape = (first.shape[1], first.shape[2], second.shape[3])
-        difference = np.empty(shape, dtype=np.int32)
-        part, term, total = (np.empty(shape, dtype=self.dtype) for _ in range(3))
-        total[:] = 0
-        for axis, vectors in enumerate(axes):
+        self,
+        first: FixedPoint,
+        second: FixedPoint,
+        frames: slice,
+        difference: FixedPoint,
+        work: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    ) -> None:
+        """Put distances in bin widths into the first array of ``work``."""
+        total, part, term = work
+        steps = self.steps[frames, :, :, None, None]
+        for axis, vectors in enumerate(self.parts):
+            component = part if axis else total
             for count, k in enumerate(vectors):
+                target = term if count else component
                 np.subtract(first[k], second[k], out=difference)
-                np.copyto(term if count else part, difference, casting="unsafe")
-                target = term if count else part
-                np.multiply(target, steps[:, k, axis, None, None], out=target)
+                np.copyto(target, difference, casting="unsafe")
+                np.multiply(target, steps[:, k, axis], out=target)
                 if count:
-                    np.add(part, term, out=part)
-            np.multiply(part, part, out=part)
-            np.add(total, part, out=total)
-        return np.sqrt(total, out=total)
+                    np.add(component, term, out=component)
+            np.multiply(component, component, out=component)
+            if axis:
+                np.add(total, part, out=total)
+        np.sqrt(total, out=total)
 
     def _exactly(
         self,
         places: IntArray,
-        shape: tuple[int, ...],
         first: NDArray[np.float32],
         second: NDArray[np.float32],
-        frames: slice,
+        kinds: NDArray[np.int32],
     ) -> IntArray:
-        """Sort the pairs at ``places`` by their distance in double precision."""
-        frame, row, column = np.unravel_index(places, shape)
-        apart = first[frame, row].astype(np.float64) - second[frame, column]
-        cells, inverse = self.cells[frames][frame], self.inverse[frames][frame]
-        images = np.rint(np.einsum("pi,pij->pj", apart, inverse))
-        apart -= np.einsum("pi,pij->pj", images, cells)
+        """Sort pairs, given by place and weight, by their distance in double precision.
+
+        With right angles the difference itself and the reciprocal edges are in single precision, as
+        in MDAnalysis: an error of some 1e-6 angstrom, less than that of the coordinates in a file.
+        """
+        shape = (len(self.cells), first.shape[1], second.shape[1])
+        frame, row, column = np.unravel_index(places[0], shape)
+        apart = (first[frame, row] - second[frame, column]).astype(np.float64)
+        if self.orthorhombic:
+            edges = np.diagonal(self.cells, axis1=1, axis2=2)[frame]
+            images = apart * (1 / edges).astype(np.float32)
+            apart = edges * (images - np.rint(images))
+        else:
+            images = np.rint(np.einsum("pi,pij->pj", apart, self.inverse[frame]))
+            apart -= np.einsum("pi,pij->pj", images, self.cells[frame])
         distance = np.sqrt(np.einsum("pi,pi->p", apart, apart))
         index = np.searchsorted(self.edges, distance, side="right") - 1
         index[distance == self.edges[-1]] = self.n_bins - 1
-        index = np.minimum(index, self.n_bins) + frame * (self.n_bins + 1)
-        counts = np.bincount(index, minlength=shape[0] * (self.n_bins + 1))
-        return counts.reshape(shape[0], -1)[:, : self.n_bins]
+        n_kinds, stride = int(kinds[-1]) + 1, self.n_bins + 1
+        index = np.minimum(index, self.n_bins) + (frame * n_kinds + kinds[column]) * stride
+        length = len(self.cells) * n_kinds * stride
+        counts = np.bincount(index, weights=places[1], minlength=length).astype(np.int64)
+        return counts.reshape(len(self.cells), n_kinds, stride)[..., : self.n_bins]
+
+
+def _globally(places: IntArray, piece: Piece, n_a: int, n_b: int) -> IntArray:
+    """Return the places in a piece as places in all of (n_frames, n_a, n_b), and their weight."""
+    frames, rows, columns, weight = piece
+    if (rows.stop - rows.start, columns.stop - columns.start) != (n_a, n_b):
+        shape = (frames.stop - frames.start, rows.stop - rows.start, columns.stop - columns.start)
+        frame, row, column = np.unravel_index(places, shape)
+        places = (frame * n_a + row + rows.start) * n_b + column + columns.start
+    return np.stack([places + frames.start * n_a * n_b, np.full(len(places), weight)])
