@@ -19,7 +19,9 @@ from bjerrum import __version__
 from bjerrum.cli.analyse import analyse
 from bjerrum.cli.bench import bench
 from bjerrum.cli.chain import build, report, run
+from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
 from bjerrum.cli.potentials import check, evaluate, simulate, train
+from bjerrum.cli.scattering import scattering, screening
 from bjerrum.errors import BjerrumError, Interrupted
 
 app = typer.Typer(
@@ -28,6 +30,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+for measurement in (kirkwood_buff, activity, scattering, screening):
+    analyse.command(measurement.__name__.replace("_", "-"))(measurement)
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
 

@@ -169,12 +169,13 @@ def fit_activity(
     rows = derivative_rows(molality)[:, columns] * weight[:, None]
     measured = np.array([point.value for point in points])
     wanted = (measured - debye_hueckel_derivative(molality, slope)) * weight
-    values, _, rank, _ = np.linalg.lstsq(rows, wanted, rcond=None)
-    if rank < len(names):
+    values = np.asarray(np.linalg.lstsq(rows, wanted, rcond=None)[0], np.float64)
+    if np.linalg.matrix_rank(rows) < len(names):
         raise InputError("the molalities lie too close together for these parameters: fit fewer")
     freedom = len(points) - len(names)
     chi_squared = float(((rows @ values - wanted) ** 2).sum() / freedom) if freedom else None
-    covariance = np.linalg.inv(rows.T @ rows) * max(1.0, chi_squared or 0.0)
+    scale = max(1.0, chi_squared or 0.0)
+    covariance = np.asarray(scale * np.linalg.inv(rows.T @ rows), np.float64)
     return ActivityFit(
         slope, names, values, covariance, float(molality.max()), chi_squared, len(points)
     )
@@ -210,9 +211,7 @@ def derivative_rows(molality: FloatArray) -> FloatArray:
 
 def osmotic_rows(molality: FloatArray) -> FloatArray:
     """Return the factors of beta0, beta1 and C in phi, (n, 3)."""
-    return np.stack(
-        [molality, molality * np.exp(-2 * np.sqrt(molality)), molality**2], axis=-1
-    )
+    return np.stack([molality, molality * np.exp(-2 * np.sqrt(molality)), molality**2], axis=-1)
 
 
 def ln_gamma_rows(molality: FloatArray) -> FloatArray:

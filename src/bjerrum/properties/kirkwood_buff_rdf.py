@@ -64,14 +64,14 @@ def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRd
     Raises InputError for missing columns, text or NaN in a cell, and uneven distances.
     """
     path = Path(path)
-    columns = _read_columns(path)
+    columns = read_columns(path)
     if DISTANCE not in columns:
         raise InputError(
             f"{path}: expected a column {DISTANCE}, found {', '.join(columns)}; name the distances "
             f"{DISTANCE} and give them in angstrom"
         )
     r = columns.pop(DISTANCE)
-    _check_distances(r, path)
+    check_distances(r, path)
     found = {role: g for name, g in columns.items() if (role := _pair_of(name)) is not None}
     needed = ION_PAIRS if ions_only else (*ION_PAIRS, *WATER_PAIRS)
     missing = [f"g_{pair}" for pair in needed if pair not in found]
@@ -189,17 +189,20 @@ def _from_runs(
     )
 
 
-def _read_columns(path: Path) -> dict[str, FloatArray]:
+def read_columns(path: Path, min_rows: int = 9) -> dict[str, FloatArray]:
+    """Return the columns of a CSV of numbers by name; InputError says what is wrong with it."""
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a CSV of partial RDFs: {error}") from error
+        raise InputError(f"{path}: expected a CSV: {error}") from error
     header = [name.strip() for name in rows[0]] if rows else []
-    if len(rows) < 10:
-        raise InputError(f"{path}: expected a header and a row per distance, got {len(rows)} rows")
+    if len(rows) <= min_rows:
+        raise InputError(
+            f"{path}: expected a header and at least {min_rows} rows, got {len(rows)} lines"
+        )
     if len(set(header)) < len(header):
         raise InputError(f"{path}: a column name appears twice: {', '.join(header)}")
     for number, row in enumerate(rows[1:], start=2):
@@ -214,7 +217,8 @@ def _read_columns(path: Path) -> dict[str, FloatArray]:
     return {name: table[:, column] for column, name in enumerate(header)}
 
 
-def _check_distances(r: FloatArray, path: Path) -> None:
+def check_distances(r: FloatArray, path: Path) -> None:
+    """Raise InputError unless the distances are positive, increasing and equally spaced."""
     steps = np.diff(r)
     if not np.isfinite(r).all() or (r < 0).any() or (steps <= 0).any():
         raise InputError(f"{path}: {DISTANCE} must be positive and increase from row to row")
