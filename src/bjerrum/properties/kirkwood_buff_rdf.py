@@ -17,6 +17,7 @@ from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.properties.kirkwood_buff import (
     ION_PAIRS,
+    TAIL_WIDTH,
     WATER_PAIRS,
     Composition,
     Integrals,
@@ -42,6 +43,8 @@ DISTANCE: Final = "r_angstrom"
 CATIONS: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 ANIONS: Final = frozenset({"F", "Cl", "Br", "I"})
 ROLE_ORDER: Final = "cao"
+ROUNDING: Final = 0.01
+"""What an interpolation may leave below zero, or a bin beyond the corner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRd
         )
     wanted = needed if ions_only else (*needed, *(["oo"] if "oo" in found else []))
     g = {pair: found[pair] for pair in wanted}
-    _check_values(r, g, path)
+    _check_finite(r, g, path)
     return PartialRdfs(r, g, path.name)
 
 
@@ -226,14 +229,12 @@ def check_distances(r: FloatArray, path: Path) -> None:
         raise InputError(f"{path}: {DISTANCE} must be equally spaced")
 
 
-def _check_values(r: FloatArray, g: Mapping[str, FloatArray], path: Path) -> None:
+def _check_finite(r: FloatArray, g: Mapping[str, FloatArray], path: Path) -> None:
     for pair, values in g.items():
-        wrong = ~(np.isfinite(values) & (values >= 0))
+        wrong = ~np.isfinite(values)
         if wrong.any():
-            place, value = r[wrong.argmax()], values[wrong.argmax()]
             raise InputError(
-                f"{path}: g_{pair} must be finite and not negative, got {value:g} at {place:g} "
-                "angstrom"
+                f"{path}: g_{pair} is no finite number at {r[wrong.argmax()]:g} angstrom"
             )
 
 
@@ -269,7 +270,22 @@ def _check_runs(runs: Sequence[PartialRdfs], box: Composition) -> None:
                 f"{run.name}: its distances differ from those of {runs[0].name}; give all runs on "
                 "one grid"
             )
+        _check_values(run, box)
         try:
             require_reach(run.r, box.edge / 2)
         except InputError as error:
             raise InputError(f"{run.name}: {error}, half the box") from error
+
+
+def _check_values(run: PartialRdfs, box: Composition) -> None:
+    used, corner = run.r <= box.edge / 2 + TAIL_WIDTH, box.edge * math.sqrt(3) / 2
+    for pair, values in run.g.items():
+        low = values[used].min()
+        if low < -ROUNDING:
+            raise InputError(f"{run.name}: g_{pair} must not be negative, got {low:g}")
+        outside = values[run.r > corner * (1 + ROUNDING)]
+        if (outside != 0).any():
+            raise InputError(
+                f"{run.name}: g_{pair} goes on beyond the corners of a box of {box.edge:g} angstrom "
+                f"({corner:.2f}): check the edge, or leave out larger distances"
+            )
