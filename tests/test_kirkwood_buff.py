@@ -108,7 +108,7 @@ def percus_yevick(density: float, r: np.ndarray) -> np.ndarray:
     b = -6 * eta * (1 + eta / 2) ** 2 / (1 - eta) ** 4
     n, dr = 2**15, 0.005
     s = dr * np.arange(1, n)
-    c = np.where(s < 1, -(a + b * s + eta / 2 * a * s**3), 0.0)
+    c = np.where(s < 1 + dr / 2, -(a + b * s + eta / 2 * a * s**3), 0.0)
     c[np.isclose(s, 1)] /= 2
     dk = np.pi / (n * dr)
     k = dk * np.arange(1, n)
@@ -141,7 +141,7 @@ def test_van_der_vegt_makes_a_closed_ideal_gas_ideal(like_n_minus_1):
 
 def test_partial_volumes_fill_space_and_give_the_molal_factor():
     random = np.random.default_rng(3)
-    integrals = {pair: float(x) for pair, x in zip((*PAIRS, "oo"), random.normal(size=6) * 20)}
+    integrals = {pair: float(20 * random.normal()) for pair in (*PAIRS, "oo")}
     salt, water = (v / 0.602214076 for v in partial_molar_volumes(integrals, LICL))
     assert LICL.salt_density * salt + LICL.water_density * water == pytest.approx(1.0)
     factor = molal_factor(salt * 0.602214076, LICL)

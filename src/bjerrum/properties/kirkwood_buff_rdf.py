@@ -286,6 +286,6 @@ def _check_values(run: PartialRdfs, box: Composition) -> None:
         outside = values[run.r > corner * (1 + ROUNDING)]
         if (outside != 0).any():
             raise InputError(
-                f"{run.name}: g_{pair} goes on beyond the corners of a box of {box.edge:g} angstrom "
-                f"({corner:.2f}): check the edge, or leave out larger distances"
+                f"{run.name}: g_{pair} goes on beyond the corners of a box of {box.edge:g} "
+                f"angstrom ({corner:.2f}): check the edge, or leave out larger distances"
             )
