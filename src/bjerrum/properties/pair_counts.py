@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bjerrum.errors import FrameError
@@ -27,10 +28,10 @@ from bjerrum.estimate import FloatArray, IntArray
 Pair = tuple[str, str]
 FixedPoint = NDArray[np.int32]
 
-DISTANCES_AT_ONCE: Final = 49152
-"""Five working arrays of this length stay in the cache of a core."""
+DISTANCES_AT_ONCE: Final = 2**18
+"""Long enough that the calls cost little beside the arithmetic; five arrays of 1 MiB."""
 
-FRAMES_AT_ONCE: Final = 32
+FRAMES_AT_ONCE: Final = 64
 
 SINGLE_ERROR: Final = 3.5 * float(np.finfo(np.float32).eps)
 """Relative error of a single-precision distance, each rounding half an eps: conversion, scale and
@@ -73,7 +74,10 @@ def count_pairs(
     """
     cells = single_precision_cells(np.asarray(cells, dtype=np.float64))
     wanted = sorted({name for pair in pairs for name in pair})
-    species = {name: positions[:, groups[name]].astype(np.float32) for name in wanted}
+    species = {
+        name: np.take(positions, groups[name], axis=1).astype(np.float32, copy=False)
+        for name in wanted
+    }
     starts = range(0, len(positions), FRAMES_AT_ONCE)
 
     def count(start: int) -> IntArray:
@@ -82,10 +86,13 @@ def count_pairs(
         return _count_batch(part, cells[frames], pairs, edges)
 
     workers = min(available_threads() if threads is None else threads, len(starts))
-    if workers <= 1:
-        return np.concatenate([count(start) for start in starts])
-    with ThreadPoolExecutor(workers) as pool:
-        return np.concatenate(list(pool.map(count, starts)))
+    inner = torch.get_num_threads()
+    torch.set_num_threads(1)  # the frames are shared out, not the arrays of one frame
+    try:
+        with ThreadPoolExecutor(max(workers, 1)) as pool:
+            return np.concatenate(list(pool.map(count, starts)))
+    finally:
+        torch.set_num_threads(inner)
 
 
 def available_threads() -> int:
@@ -101,7 +108,7 @@ def single_precision_cells(cells: FloatArray) -> FloatArray:
     return cells.astype(np.float32).astype(np.float64) if is_orthorhombic(cells) else cells
 
 
-def is_orthorhombic(cells: FloatArray) -> bool:
+def is_orthorhombic(cells: NDArray[np.floating[Any]]) -> bool:
     """Tell whether all vectors lie along x, y and z."""
     return not (cells * (1 - np.eye(3))).any()
 
@@ -149,7 +156,7 @@ def _extent(groups: Iterable[NDArray[np.float32]]) -> float:
     return max(high for _, high in extremes) - min(low for low, _ in extremes)
 
 
-def _fixed_point(positions: NDArray[np.float32], inverse: FloatArray) -> FixedPoint:
+def _fixed_point(positions: NDArray[np.float32], inverse: NDArray[np.floating[Any]]) -> FixedPoint:
     """Return fractional coordinates as 32-bit integers that wrap, (3, n_frames, n_atoms)."""
     x = np.ascontiguousarray(np.moveaxis(positions, -1, 0), dtype=np.float64)
     if is_orthorhombic(inverse):
@@ -212,12 +219,16 @@ class _Bins:
         doubt = self.n_bins * (SINGLE_ERROR if single else DOUBLE_ERROR) + cut
         self.doubt = int(doubt * 2**self.bits) + 2
         """How close to an edge a distance is computed again."""
-        dtype = np.float32 if single else np.float64
-        self.steps = (cells * (per_width / 2.0**32)).astype(dtype)
-        """Cell vectors in bin widths per unit of the fixed-point coordinates."""
+        dtype = torch.float32 if single else torch.float64
+        steps = cells * (per_width * 2.0 ** (self.bits - 32))
+        isotropic = not (steps - steps[0, 0, 0] * np.eye(3)).any()
+        self.scale = float(steps[0, 0, 0]) if isotropic else None
+        """Of one cube: what distances are multiplied with at the end, instead of the vectors."""
+        self.steps = torch.from_numpy(steps).to(dtype)
+        """Cell vectors in 2^-bits bin widths per unit of the fixed-point coordinates."""
         self.parts = [[k for k in range(3) if self.steps[:, k, axis].any()] for axis in range(3)]
-        self._integers = [np.empty(DISTANCES_AT_ONCE, dtype=np.int32) for _ in range(2)]
-        self._reals = [np.empty(DISTANCES_AT_ONCE, dtype=dtype) for _ in range(3)]
+        self._integers = torch.empty((2, DISTANCES_AT_ONCE), dtype=torch.int32)
+        self._reals = torch.empty((3, DISTANCES_AT_ONCE), dtype=dtype)
 
     def count(
         self, first: Coordinates, second: Coordinates, sizes: Sequence[int], half: bool
@@ -231,62 +242,74 @@ class _Bins:
         counts = np.zeros((n_frames, len(sizes), self.n_bins), dtype=np.int64)
         kinds = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         doubtful = []
+        rows_of, columns_of = torch.from_numpy(first[0]), torch.from_numpy(second[0])
         for piece in _pieces(n_frames, first[1].shape[1], second[1].shape[1], half):
             frames, rows, columns, weight = piece
             found, places = self._piece(
-                first[0][:, frames, rows], second[0][:, frames, columns], frames, kinds[columns]
+                rows_of[:, frames, rows, None],
+                columns_of[:, frames, None, columns],
+                self.steps[frames, :, :, None, None],
+                kinds[columns],
+                len(sizes),
             )
-            counts[frames] += weight * found[:, : len(sizes)]
+            counts[frames] += weight * found
             doubtful.append(_globally(places, piece, first[1].shape[1], second[1].shape[1]))
         counts += self._exactly(np.concatenate(doubtful, axis=1), first[1], second[1], kinds)
         return counts
 
     def _piece(
-        self, first: FixedPoint, second: FixedPoint, frames: slice, kinds: NDArray[np.int32]
+        self,
+        first: torch.Tensor,
+        second: torch.Tensor,
+        steps: torch.Tensor,
+        kinds: NDArray[np.int32],
+        n_kinds: int,
     ) -> tuple[IntArray, IntArray]:
-        """Return the counts, (n_frames, n_species, n_bins), and the places of doubtful pairs."""
-        shape = (first.shape[1], first.shape[2], second.shape[2])
+        """Return the counts, (n_frames, n_kinds, n_bins), and the places of doubtful pairs."""
+        shape = (first.shape[1], first.shape[2], second.shape[3])
         size = shape[0] * shape[1] * shape[2]
-        index, near = (array[:size].reshape(shape) for array in self._integers)
-        r, part, term = (array[:size].reshape(shape) for array in self._reals)
-        self._distances(first[..., :, None], second[..., None, :], frames, index, (r, part, term))
-        np.multiply(r, 2.0**self.bits, out=r)
-        np.copyto(index, r, casting="unsafe")
+        integers = self._integers[:, :size].view(2, *shape)
+        r = self._distances(
+            first, second, steps, integers[0], self._reals[:, :size].view(3, *shape)
+        )
+        index, near = integers.numpy()
+        np.copyto(index, r.numpy(), casting="unsafe")
         np.add(index, self.doubt, out=near)
         np.bitwise_and(near, 2**self.bits - 1, out=near)
         places = np.flatnonzero(near < 2 * self.doubt)
         np.right_shift(index, self.bits, out=index)
         np.put(index, places, self.stride - 1)
-        n_kinds = int(kinds[-1]) + 1
         frame = np.arange(shape[0], dtype=np.int32)[:, None, None] * np.int32(n_kinds)
-        np.add(index, (frame + kinds) * np.int32(self.stride), out=index)
-        counts = np.bincount(index.ravel(), minlength=shape[0] * n_kinds * self.stride)
-        return counts.reshape(shape[0], n_kinds, self.stride)[..., : self.n_bins], places
+        integers[0].add_(torch.from_numpy((frame + kinds) * np.int32(self.stride)))
+        bins = torch.bincount(integers[0].view(-1), minlength=shape[0] * n_kinds * self.stride)
+        return bins.numpy().reshape(shape[0], n_kinds, -1)[..., : self.n_bins], places
 
     def _distances(
         self,
-        first: FixedPoint,
-        second: FixedPoint,
-        frames: slice,
-        difference: FixedPoint,
-        work: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    ) -> None:
-        """Put distances in bin widths into the first array of ``work``."""
+        first: torch.Tensor,
+        second: torch.Tensor,
+        steps: torch.Tensor,
+        difference: torch.Tensor,
+        work: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return distances in 2^-bits bin widths, (n_frames, n_rows, n_columns), in ``work[0]``."""
         total, part, term = work
-        steps = self.steps[frames, :, :, None, None]
         for axis, vectors in enumerate(self.parts):
             component = part if axis else total
             for count, k in enumerate(vectors):
                 target = term if count else component
-                np.subtract(first[k], second[k], out=difference)
-                np.copyto(target, difference, casting="unsafe")
-                np.multiply(target, steps[:, k, axis], out=target)
+                torch.sub(first[k], second[k], out=difference)
+                target.copy_(difference)
+                if self.scale is None:
+                    target.mul_(steps[:, k, axis])
                 if count:
-                    np.add(component, term, out=component)
-            np.multiply(component, component, out=component)
+                    component.add_(term)
             if axis:
-                np.add(total, part, out=total)
-        np.sqrt(total, out=total)
+                total.addcmul_(part, part)
+            else:
+                total.mul_(total)
+        total.sqrt_()
+        return total if self.scale is None else total.mul_(self.scale)
 
     def _exactly(
         self,
