@@ -23,9 +23,9 @@ ORDER = (
     "literature", "density", "system",
     # configurations, labels
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
-    "reference", "boxes",
+    "reference", "labelling", "boxes",
     # dynamics, measurements
-    "potential", "dynamics", "properties", "thermodynamics", "bench",
+    "potential", "dynamics", "separations", "properties", "thermodynamics", "bench",
     # the chain
     "configuration", "run", "results", "pipeline", "report", "cli", "__main__",
 )  # fmt: skip

@@ -29,7 +29,7 @@ from bjerrum.reference.classical import (
     sample_nvt,
     with_positions,
 )
-from bjerrum.reference.classical_system import MIN_EDGE_ANGSTROM, whole_molecules
+from bjerrum.reference.classical_system import whole_molecules
 from bjerrum.system import Solution
 
 EQUILIBRATION_PS: Final = 50.0
@@ -79,7 +79,7 @@ def build_box(
 
     tolerance_angstrom  smallest distance between atoms of different molecules
     density             kg/m3, for solutions whose density is not published
-    Raises InputError for a box that is too small or ions that round to none, ExternalError if
+    Raises InputError for ions that round to none, ExternalError if
     packmol is missing or finds no packing.
     """
     if not 0.5 <= tolerance_angstrom <= _MAX_TOLERANCE_ANGSTROM:
@@ -89,12 +89,6 @@ def build_box(
         )
     n_units = solution.n_formula_units(n_waters)
     edge = solution.box_edge(n_waters, density=density)
-    if edge < MIN_EDGE_ANGSTROM:
-        raise InputError(
-            f"{n_waters} waters make a box of {edge:.2f} angstrom; use at least "
-            f"{np.ceil(n_waters * (MIN_EDGE_ANGSTROM / edge) ** 3):.0f} waters "
-            f"({MIN_EDGE_ANGSTROM:.1f} angstrom)"
-        )
     ions = _ion_symbols(solution, n_units)
     positions = _pack(n_waters, ions, edge, seed, tolerance_angstrom)
     atoms = Atoms(["O", "H", "H"] * n_waters + ions, positions, cell=[edge] * 3, pbc=True)

@@ -130,15 +130,23 @@ def _check_overlap(atoms: Atoms, where: str) -> None:
         )
 
 
-def require_box(cell: FloatArray, cutoff: float) -> None:
-    """Raise InputError if the cell is thinner than twice the cutoff in any direction.
+def cell_heights(cell: FloatArray) -> FloatArray:
+    """Return the heights of a cell along its three vectors, shape (3,), angstrom.
 
     The height along a cell vector is 1/|b|, b its reciprocal vector (a column of the inverse).
+
+    cell  rows are the cell vectors, shape (3, 3), angstrom
+    """
+    return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0))
+
+
+def require_box(cell: FloatArray, cutoff: float) -> None:
+    """Raise InputError if the cell is thinner than twice the cutoff in any direction.
 
     cell    rows are the cell vectors, shape (3, 3), angstrom
     cutoff  angstrom
     """
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    heights = cell_heights(cell)
     if heights.min() < 2 * cutoff:
         raise InputError(
             f"box: expected at least twice the model's cutoff ({2 * cutoff:g} angstrom) in every "

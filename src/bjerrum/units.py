@@ -31,6 +31,8 @@ AMU_IN_EV_FS2_PER_ANGSTROM2: Final = _si.atomic_mass / _si.e * (1e-10 / 1e-15) *
 """One atomic mass unit in eV fs^2/angstrom^2: acceleration = force / (mass * this)."""
 
 EV_IN_MEV: Final = 1e3
+HARTREE_IN_EV: Final = _si.value("Hartree energy in eV")
+BOHR_IN_ANGSTROM: Final = _si.value("Bohr radius") * 1e10
 EV_PER_ANGSTROM3_IN_BAR: Final = _si.e / 1e-30 / 1e5
 KJ_PER_MOL_IN_EV: Final = 1e3 / (_si.N_A * _si.e)
 NM_IN_ANGSTROM: Final = 10.0

@@ -13,7 +13,7 @@ from pydantic import Field
 from bjerrum.dynamics.runner import Dynamics, run_dynamics
 from bjerrum.errors import InputError
 from bjerrum.files import sha256_of, unwritable, write_json
-from bjerrum.frames import read_frames
+from bjerrum.frames import read_frames, require_box
 from bjerrum.potential.model import load_model
 from bjerrum.specification import NotNegative, Positive, Spec
 from bjerrum.store import exclusive
@@ -64,6 +64,7 @@ def simulate_box(
         raise InputError(f"{output}: exists already; choose another output or remove it")
     atoms = read_frames(box)[0]
     loaded = load_model(model)
+    require_box(atoms.cell.array, loaded.card.cutoff)
     forces = loaded.bind(list(atoms.symbols), atoms.cell.array)
     claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,

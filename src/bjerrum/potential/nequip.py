@@ -20,7 +20,6 @@ from safetensors.torch import load_file
 
 from bjerrum.errors import ModelError
 from bjerrum.estimate import Evaluation, FloatArray
-from bjerrum.frames import require_box
 from bjerrum.memory import reuse_freed_memory
 from bjerrum.potential.neighbours import VerletList
 from bjerrum.potential.protocol import ForceFunction
@@ -51,8 +50,8 @@ class NequipNetwork:
     def bind(self, symbols: Sequence[str], cell: FloatArray) -> ForceFunction:
         """Return the force function; see :class:`~bjerrum.potential.protocol.Potential`.
 
-        Raises ModelError for an element the network does not know, InputError for a cell thinner
-        than twice the cutoff.
+        The cell may be thinner than the cutoff: every periodic image is a neighbour of its own.
+        Raises ModelError for an element the network does not know.
         """
         missing = sorted(set(symbols) - set(self.elements))
         if missing:
@@ -60,7 +59,6 @@ class NequipNetwork:
                 f"model: expected only {', '.join(self.elements)}, the frame also holds "
                 f"{', '.join(missing)}; use a model that was trained with them"
             )
-        require_box(np.asarray(cell), self.cutoff)
         return _BoundNetwork(self, symbols, np.asarray(cell, dtype=np.float64))
 
 

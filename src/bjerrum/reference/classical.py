@@ -9,7 +9,8 @@ constraint forces. The model itself: :mod:`bjerrum.reference.classical_system`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import openmm
@@ -20,6 +21,7 @@ from scipy.stats import linregress
 
 from bjerrum.errors import FrameError, InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
+from bjerrum.frames import check_frame
 from bjerrum.reference.classical_system import (
     SPCE_JOUNG_CHEATHAM,
     ClassicalForceField,
@@ -29,6 +31,7 @@ from bjerrum.reference.classical_system import (
     whole_molecules,
     wrapped_molecules,
 )
+from bjerrum.reference.label import Label, LabelStatus
 from bjerrum.units import BOLTZMANN, KJ_PER_MOL_IN_EV, NM_IN_ANGSTROM, PS_IN_FS
 
 __all__ = [
@@ -76,10 +79,30 @@ class ClassicalReference:
         *,
         geometry_tolerance_angstrom: float = 0.01,
     ) -> None:
+        self.name = "classical"
         self.force_field = force_field
         self.geometry_tolerance_angstrom = geometry_tolerance_angstrom
         self._key: tuple[object, ...] | None = None
         self._context: openmm.Context | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the force field: with the configuration it determines a label."""
+        return {"method": self.name, "force_field": self.force_field.name}
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise FrameError for other molecules than the force field describes."""
+        check_frame(atoms, "frame")
+        n_waters = count_waters(atoms, self.force_field)
+        positions = whole_molecules(atoms, n_waters)
+        require_rigid(positions, n_waters, self.force_field, self.geometry_tolerance_angstrom)
+
+    def label(self, atoms: Atoms, folder: Path) -> Label:
+        """Label the configuration; nothing is written into ``folder``."""
+        energy, forces = self.energy_and_forces(atoms)
+        return Label(LabelStatus.CONVERGED, energy, forces, info=self.describe())
+
+    def stop(self) -> None:
+        """Do nothing: a label takes milliseconds."""
 
     def energy_and_forces(self, atoms: Atoms) -> tuple[float, FloatArray]:
         """Return the potential energy in eV and the forces in eV/angstrom, shape (n_atoms, 3).

@@ -1,0 +1,175 @@
+"""Many frames, one reference: each frame a resumable step, only converged labels in the data set.
+
+A working folder beside the output holds every calculation: input, log, and what became of it. The
+same command goes on after an interruption; frames that are finished are never computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+
+from bjerrum.errors import FrameError, InputError
+from bjerrum.files import write_json
+from bjerrum.frames import read_frames, write_frames
+from bjerrum.reference.label import Label, LabelStatus, Reference
+from bjerrum.store import Result, Step, Store, exclusive
+
+ATTEMPTS: Final = 2
+"""A calculation that was killed or died is tried this often before it is marked."""
+
+LABEL: Final = "label.json"
+FRAME: Final = "frame.extxyz"
+_VERSION: Final = 1
+_DECIMALS: Final = 8
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What became of the frames.
+
+    frames    those with converged labels, in the order given
+    failures  index, status, reason and log folder of those without
+    waiting   how many were not begun because time ran out
+    """
+
+    frames: list[Atoms]
+    failures: list[dict[str, Any]]
+    waiting: int
+
+    @property
+    def median_cpu_seconds(self) -> float:
+        """CPU time of a label; 0 without any."""
+        times = [frame.info.get("label_cpu_seconds", 0.0) for frame in self.frames]
+        return float(np.median(times)) if times else 0.0
+
+
+def label_step(atoms: Atoms, reference: Reference) -> Step:
+    """Return the step that labels a frame: named by method, settings and configuration."""
+    content = {
+        "numbers": atoms.numbers.tolist(),
+        "positions": np.round(atoms.positions, _DECIMALS).tolist(),
+        "cell": np.round(atoms.cell.array, _DECIMALS).tolist(),
+    }
+    frame = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Step("label", _VERSION, reference.describe(), {"frame": frame})
+
+
+def label_frames(
+    frames: Sequence[Atoms],
+    reference: Reference,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    max_hours: float | None = None,
+    announce: Callable[[str, int, int], None],
+) -> Labelled:
+    """Label frames, several at a time; what is already in ``folder`` is not computed again.
+
+    All frames are checked before the first calculation starts, so that a bad one costs nothing.
+
+    folder     holds a step per frame and the lock; one process at a time
+    jobs       calculations at the same time
+    max_hours  begin no frame that is not expected to end within this time
+    Raises InputError that names the frame, ExternalError if the program or disk fails as such.
+    """
+    for index, atoms in enumerate(frames):
+        try:
+            reference.check(atoms)
+        except (InputError, FrameError) as error:
+            raise InputError(f"frame {index}: {str(error).removeprefix('frame: ')}") from error
+    with exclusive(folder):
+        store = Store(folder)
+        steps = [label_step(atoms, reference) for atoms in frames]
+        _compute(frames, steps, reference, store, jobs, max_hours, announce)
+        labelled = _collect(frames, steps, store)
+        write_json(folder / "failures.json", labelled.failures)
+    return labelled
+
+
+def write_labelled(path: Path, labelled: Labelled) -> None:
+    """Write the converged frames as extended XYZ; InputError if there is none."""
+    if not labelled.frames:
+        first = labelled.failures[0]["reason"] if labelled.failures else "none was begun"
+        raise InputError(f"{path}: expected at least one converged label, got none ({first})")
+    write_frames(path, labelled.frames)
+
+
+def _compute(
+    frames: Sequence[Atoms],
+    steps: Sequence[Step],
+    reference: Reference,
+    store: Store,
+    jobs: int,
+    max_hours: float | None,
+    announce: Callable[[str, int, int], None],
+) -> None:
+    todo = [index for index, step in enumerate(steps) if store.find(step) is None]
+    total, begin, slowest = len(frames), time.monotonic(), 0.0
+    done = total - len(todo)
+    announce("Labelling", done, total)
+    running: dict[Future[Result], float] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while todo or running:
+                while todo and len(running) < jobs and _fits(begin, slowest, max_hours):
+                    index = todo.pop(0)
+                    work = _work(frames[index], reference)
+                    future = pool.submit(store.complete, steps[index], work)
+                    running[future] = time.monotonic()
+                if not running:
+                    return
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    slowest = max(slowest, time.monotonic() - running.pop(future))
+                    future.result()
+                    done += 1
+                    announce("Labelling", done, total)
+        except BaseException:
+            reference.stop()
+            raise
+
+
+def _fits(begin: float, slowest: float, max_hours: float | None) -> bool:
+    return max_hours is None or time.monotonic() - begin + slowest < 3600 * max_hours
+
+
+def _work(atoms: Atoms, reference: Reference) -> Callable[[Path], None]:
+    def work(folder: Path) -> None:
+        label, attempts = reference.label(atoms, folder), 1
+        while label.status.retryable and attempts < ATTEMPTS:
+            label, attempts = reference.label(atoms, folder), attempts + 1
+        _record(atoms, label, attempts, folder)
+
+    return work
+
+
+def _record(atoms: Atoms, label: Label, attempts: int, folder: Path) -> None:
+    outcome = {"status": label.status, "reason": label.reason, "attempts": attempts}
+    if label.status is LabelStatus.CONVERGED:
+        write_frames(folder / FRAME, [label.attach(atoms)])
+    write_json(folder / LABEL, {**outcome, **label.info})
+
+
+def _collect(frames: Sequence[Atoms], steps: Sequence[Step], store: Store) -> Labelled:
+    labelled, failures, waiting = [], [], 0
+    for index, step in enumerate(steps):
+        result = store.find(step)
+        if result is None:
+            waiting += 1
+            continue
+        outcome = result.read_json(LABEL)
+        if outcome["status"] == LabelStatus.CONVERGED:
+            labelled += read_frames(result.folder / FRAME, labelled=True)
+        else:
+            failures.append({"index": index, **outcome, "log": str(result.folder)})
+    return Labelled(labelled, failures, waiting)
