@@ -276,7 +276,13 @@ def test_no_record_twice():
 
 def test_every_source_is_used_and_every_doi_well_formed():
     used = {v.source.key for v in EVERY_VALUE} | {constant(n).source.key for n in constant_names()}
-    for name in ("laliberte_density", "pitzer_volume", "pitzer_activity", "limiting_transport"):
+    for name in (
+        "laliberte_density",
+        "pitzer_volume",
+        "pitzer_activity",
+        "limiting_transport",
+        "solubility",
+    ):
         used |= {row["source"] for row in read_table(f"{name}.csv")}
     assert used == set(sources())
     for entry in sources().values():

@@ -8,45 +8,23 @@ in its key, except where a ``unit`` stands beside the value; "1" is the unit of 
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-Text = Annotated[str, Field(min_length=1)]
-Doi = Annotated[
-    Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None,
-    BeforeValidator(lambda doi: None if doi == "" else doi),
-]
-Series = Annotated[list[float], Field(min_length=1)]
-Kind = Literal["experiment", "simulation"]
-
-
-def _require_equal_lengths(**series: list[float]) -> None:
-    lengths = {name: len(values) for name, values in series.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ValueError(f"arrays must have equal lengths, got {listed}")
-
-
-def _require_increasing(name: str, values: list[float]) -> None:
-    if any(after <= before for before, after in pairwise(values)):
-        raise ValueError(f"{name} must increase")
-
-
-class Part(BaseModel):
-    """Common rules: unknown keys and non-finite numbers are errors, nothing is converted."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
+from bjerrum.report.parts import (
+    Count,
+    Doi,
+    Kind,
+    NonNegative,
+    Part,
+    Positive,
+    Series,
+    Text,
+    require_equal_lengths,
+    require_increasing,
+)
+from bjerrum.report.thermodynamics_part import Thermodynamics
 
 
 class Question(Part):
@@ -121,7 +99,7 @@ class Answer(Part):
     """What a reader must know beside the number, such as the integration limit."""
     headline: bool = False
     """True for the quantities of the sentence at the top of the page."""
-    references: list[Reference] = []
+    references: list[Reference] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -151,8 +129,8 @@ class ReferenceCurve(Source):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_equal_lengths(r_angstrom=self.r_angstrom, g=self.g)
-        _require_increasing("r_angstrom", self.r_angstrom)
+        require_equal_lengths(r_angstrom=self.r_angstrom, g=self.g)
+        require_increasing("r_angstrom", self.r_angstrom)
         return self
 
 
@@ -163,13 +141,13 @@ class Rdf(Part):
     g: Series
     g_standard_error: Annotated[list[NonNegative | None], Field(min_length=1)]
     """Null in bins whose series is too short for an honest error bar."""
-    markers: list[PeakMarker] = []
-    reference_curves: list[ReferenceCurve] = []
+    markers: list[PeakMarker] = Field(default_factory=list)
+    reference_curves: list[ReferenceCurve] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_equal_lengths(r_angstrom=self.r_angstrom, g=self.g, g_standard_error=self.band)
-        _require_increasing("r_angstrom", self.r_angstrom)
+        require_equal_lengths(r_angstrom=self.r_angstrom, g=self.g, g_standard_error=self.band)
+        require_increasing("r_angstrom", self.r_angstrom)
         return self
 
     @property
@@ -189,12 +167,12 @@ class ReplicaSeries(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_equal_lengths(
+        require_equal_lengths(
             time_ps=self.time_ps,
             kinetic_temperature_K=self.kinetic_temperature_K,
             potential_energy_eV=self.potential_energy_eV,
         )
-        _require_increasing("time_ps", self.time_ps)
+        require_increasing("time_ps", self.time_ps)
         return self
 
 
@@ -216,10 +194,10 @@ class Nve(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_equal_lengths(
+        require_equal_lengths(
             time_ps=self.time_ps, total_energy_meV_per_atom=self.total_energy_meV_per_atom
         )
-        _require_increasing("time_ps", self.time_ps)
+        require_increasing("time_ps", self.time_ps)
         return self
 
 
@@ -264,11 +242,11 @@ class LearningCurve(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_equal_lengths(
+        require_equal_lengths(
             progress=self.progress,
             validation_force_rmse_meV_per_angstrom=self.validation_force_rmse_meV_per_angstrom,
         )
-        _require_increasing("progress", self.progress)
+        require_increasing("progress", self.progress)
         return self
 
 
@@ -340,6 +318,8 @@ class RunDocument(Part):
     """By pair, for example "Li-O"."""
     time_series: TimeSeries | None = None
     nve: Nve | None = None
+    thermodynamics: Thermodynamics | None = None
+    """Osmotic and activity coefficients from published potentials of mean force."""
     checks: list[Check]
     model: ModelCard
     constants: list[Constant]

@@ -84,8 +84,8 @@ def ornstein_zernike(c: FloatArray, rho: FloatArray) -> tuple[FloatArray, float]
     matrix = np.empty((c.shape[1], len(rho), len(rho)))
     matrix[:, upper[0], upper[1]] = matrix[:, upper[1], upper[0]] = c.T
     response = np.eye(len(rho)) - matrix * rho
-    h: FloatArray = np.linalg.solve(response, matrix)[:, upper[0], upper[1]].T
-    return h, float(np.linalg.det(response).min())
+    solved = np.linalg.solve(response, matrix).astype(np.float64)[:, upper[0], upper[1]].T
+    return solved, float(np.linalg.det(response).min())
 
 
 def solve_hnc(
@@ -153,7 +153,10 @@ def _climb(
     """Reach a concentration by steps of ln c that shrink where a step fails."""
     if bridge is not None:
         raise _not_converged(molarity, math.inf, 0.0 if start is None else start.molarity)
-    here = start or _solve_at(ions, min(_FIRST_MOLARITY, molarity / 2), None, None, None)
+    try:
+        here = start or _solve_at(ions, min(_FIRST_MOLARITY, molarity / 2), None, None, None)
+    except NotConverged as stopped:
+        raise _not_converged(molarity, stopped.residual, 0.0) from stopped
     step = math.log(molarity / here.molarity) / 2
     while here.molarity != molarity:
         ahead = here.molarity * math.exp(step)
@@ -170,7 +173,7 @@ def _climb(
 
 
 def _not_converged(molarity: float, residual: float, reached: float) -> NotConverged:
-    how = f"residual {residual:.1e}" if residual > TOLERANCE else "an unstable solution"
+    how = f"last residual {residual:.1e}" if residual > TOLERANCE else "an unstable solution"
     return NotConverged(
         f"HNC found no solution at {molarity:.4g} mol/L ({how}); the highest concentration solved "
         f"is {reached:.4g} mol/L; the ions attract each other too strongly for this theory, or "

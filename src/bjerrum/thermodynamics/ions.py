@@ -15,7 +15,7 @@ import numpy as np
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.thermodynamics.grid import RadialGrid, nodes, weights_at_points
-from bjerrum.thermodynamics.pmf import PairPmf, pair_pmf
+from bjerrum.thermodynamics.pmf import PairPmf, pair_pmf, wall_row
 from bjerrum.thermodynamics.table import PmfTable, column_names
 from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
 
@@ -128,10 +128,13 @@ def ions_from_table(
         numbers = salt_numbers(*charges)
     names = list(column_names(labels))
     index = [(i, j) for i in range(len(labels)) for j in range(i, len(labels))]
-    pmfs = tuple(
-        pair_pmf(table, name, charges[i] * charges[j] * bjerrum_length)
+    coulomb = {
+        name: charges[i] * charges[j] * bjerrum_length
         for name, (i, j) in zip(names, index, strict=True)
-    )
+    }
+    for name in names:
+        wall_row(table, name, coulomb[name])
+    pmfs = tuple(pair_pmf(table, name, coulomb[name]) for name in names)
     return Ions(labels, charges, numbers, pmfs, bjerrum_length)
 
 

@@ -96,21 +96,32 @@ def pair_pmf(table: PmfTable, name: str, coulomb: float) -> PairPmf:
     Raises InputError, which names the distance, for a table that falls to minus infinity (a bound
     state), does not begin in the core, is too coarse or too short.
     """
-    r, w = table.r, table.pairs[name]
+    start, column = wall_row(table, name, coulomb), table.column(name)
+    r = table.r[start:]
+    w = np.minimum(table.pairs[name][start:], 2 * WALL + abs(coulomb) / r[0])
+    _require_rows(r, column)
+    _require_fine(r, w, column)
+    _require_tail(r, w, column)
+    return PairPmf(r, w, float(r[0]))
+
+
+def wall_row(table: PmfTable, name: str, coulomb: float) -> int:
+    """Return the row where the wall stands: the first that is used.
+
+    Raises InputError for a bound state and for a table that does not begin in the core.
+    """
+    r, w, column = table.r, table.pairs[name], table.column(name)
     finite = np.isfinite(w)
     first = int(np.argmax(finite))
+    if abs(w[-1]) > CORE:
+        _require_tail(r, w, column)
     full = np.where(finite, w, 0.0) + coulomb / r
-    column = table.column(name)
     if first == 0:
         _require_core(r, full, column)
     above = np.flatnonzero(full[first:] >= WALL)
     start = first + (int(above[-1]) if len(above) else 0)
     _require_no_bound_state(r[first:start], full[first:start], column)
-    r, w = r[start:], np.minimum(w[start:], 2 * WALL + abs(coulomb) / r[start])
-    _require_rows(r, column)
-    _require_fine(r, w, column)
-    _require_tail(r, w, column)
-    return PairPmf(r, w, float(r[0]))
+    return start
 
 
 def _require_core(r: FloatArray, full: FloatArray, column: str) -> None:
@@ -136,9 +147,9 @@ def _require_no_bound_state(r: FloatArray, full: FloatArray, column: str) -> Non
 
 def _bound_state(column: str, below: float, lowest: float, at: float) -> InputError:
     return InputError(
-        f"{column}: the full potential of mean force (with z z l_B/r) is attractive below "
-        f"{below:g} angstrom and falls to {lowest:.4g} kT at {at:g} angstrom: a bound state; "
-        "set those rows to inf, or give the distance of the repulsive wall with --core"
+        f"{column}: below {below:g} angstrom the full potential of mean force (with z z l_B/r) "
+        f"falls instead of rising, to {lowest:.4g} kT at {at:g} angstrom: a bound state; set "
+        "those rows to inf, or give the distance of the repulsive wall with --core"
     )
 
 

@@ -60,7 +60,7 @@ class Structure:
 
     @property
     def g(self) -> FloatArray:
-        """Pair distribution g(r), with sharp walls, shape (n_pairs, n)."""
+        """Pair distribution of each pair, with sharp walls, shape (n_pairs, n)."""
         sharp = np.exp(-np.array([pmf.value(self.grid.r) for pmf in self.ions.pmfs]))
         return sharp * np.exp(np.minimum(self.cavity, LARGEST))
 

@@ -1,0 +1,146 @@
+"""Curves of a solution as plain data, for reports and figures: computed beside measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from bjerrum.errors import InputError
+from bjerrum.literature.tables import Source
+from bjerrum.thermodynamics.experiment import experimental_curves
+from bjerrum.thermodynamics.ions import Ions
+from bjerrum.thermodynamics.solution import SolutionPoint
+
+PANELS: Final = (
+    ("osmotic coefficient", "phi", "osmotic_coefficient_lr", "osmotic_coefficient_mm"),
+    ("mean activity coefficient", "ln gamma", "ln_gamma_lr", "ln_y_mm"),
+    ("activity derivative", "d ln a/d ln c", "dlna_dlnc_lr", "dlna_dlnc_mm"),
+)
+"""Title, symbol, and the quantity at constant pressure and at constant water potential."""
+_DRAWN_KT: Final = 8.0
+
+
+def solution_curves(
+    ions: Ions,
+    computed: dict[str, Sequence[SolutionPoint]],
+    *,
+    salt: str | None,
+    temperature: float,
+    pmf_source: str,
+    pmf_doi: str | None,
+    notes: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return panels of phi, ln gamma and d ln a/d ln c, and the potentials with core and tail.
+
+    computed  answers by name of the theory; the first is the main one, with its error band: half
+              width of the theory's routes and of the potentials' uncertainty, added in squares
+    salt      whose measurements stand beside; None, or a salt without data, for none
+    names     of the species, where they are not the labels of ``ions``
+    The keys are those of the report's document.
+    """
+    has_pressure = all(
+        point.osmotic_coefficient_lr is not None for points in computed.values() for point in points
+    )
+    return {
+        "salt": salt,
+        "temperature_K": temperature,
+        "axis": "molality_mol_per_kg" if has_pressure else "concentration_mol_per_L",
+        "panels": [
+            {
+                "title": title,
+                "symbol": symbol if has_pressure else symbol.replace("gamma", "y"),
+                "curves": [
+                    *(
+                        _computed(theory, points, pressure if has_pressure else water)
+                        for theory, points in computed.items()
+                    ),
+                    *(_measured(salt, computed, pressure) if has_pressure and salt else ()),
+                ],
+            }
+            for title, symbol, pressure, water in PANELS
+        ],
+        "potentials": potentials(ions, names or ions.labels),
+        "pmf_source": pmf_source,
+        "pmf_doi": pmf_doi,
+        "notes": list(notes),
+    }
+
+
+def potentials(ions: Ions, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return each pair's short-range and full potential of mean force, with wall and end.
+
+    names  of the species, as shown
+    """
+    found = []
+    for (i, j), pmf, coulomb in zip(ions.pairs, ions.pmfs, ions.coulomb[:, 0], strict=True):
+        r = np.arange(pmf.wall, pmf.end + 4.0, 0.05)
+        w = pmf.value(r)
+        shown = w + coulomb / r < _DRAWN_KT
+        found.append(
+            {
+                "pair": f"{names[i]}-{names[j]}",
+                "r_angstrom": r[shown].tolist(),
+                "short_range_kT": w[shown].tolist(),
+                "full_kT": (w + coulomb / r)[shown].tolist(),
+                "coulomb_kT": (coulomb / r)[shown].tolist(),
+                "core_angstrom": pmf.wall,
+                "end_angstrom": pmf.end,
+            }
+        )
+    return found
+
+
+def _computed(theory: str, points: Sequence[SolutionPoint], quantity: str) -> dict[str, Any]:
+    x = "molality_mol_per_kg" if quantity.endswith("_lr") else "concentration_mol_per_L"
+    return {
+        "label": theory,
+        "kind": "computed",
+        "x": [getattr(point, x) for point in points],
+        "value": [getattr(point, quantity) for point in points],
+        "band": _band(points, quantity),
+    }
+
+
+def _band(points: Sequence[SolutionPoint], quantity: str) -> list[float] | None:
+    parts = [
+        [errors[quantity] for errors in found if errors is not None]
+        for found in (
+            [point.theory_error for point in points],
+            [point.standard_error for point in points],
+        )
+    ]
+    known = [part for part in parts if len(part) == len(points)]
+    return np.sqrt(np.sum(np.square(known), axis=0)).tolist() if known else None
+
+
+def _measured(
+    salt: str, computed: dict[str, Sequence[SolutionPoint]], quantity: str
+) -> list[dict[str, Any]]:
+    highest = max(float(point.molality_mol_per_kg or 0) for ps in computed.values() for point in ps)
+    molalities = np.linspace(0.0, np.sqrt(highest), 61)[1:] ** 2
+    try:
+        curves = experimental_curves(salt, molalities)
+    except InputError:
+        return []
+    values = {
+        "osmotic_coefficient_lr": curves.osmotic_coefficient,
+        "ln_gamma_lr": curves.ln_gamma,
+        "dlna_dlnc_lr": curves.dlna_dlnc,
+    }[quantity]
+    return [
+        {
+            "label": "experiment, 25 C",
+            "kind": "experiment",
+            "x": curves.molality.tolist(),
+            "value": values.tolist(),
+            "band": None,
+            **_cited(curves.source),
+        }
+    ]
+
+
+def _cited(found: Source) -> dict[str, Any]:
+    return {"citation": f"Pitzer's equations, {found.citation}", "doi": found.doi or None}

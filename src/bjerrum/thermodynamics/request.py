@@ -1,0 +1,168 @@
+"""A question as a person writes it: ions, concentrations, walls; checked and turned into data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from bjerrum.density import density_model, molality_of_molarity
+from bjerrum.errors import InputError
+from bjerrum.literature.solubility import solubility
+from bjerrum.system import Salt
+from bjerrum.thermodynamics.conversions import molarity_at
+
+MAX_POINTS: Final = 1000
+MAX_MOLARITY: Final = 30.0
+"""mol/L; there is no aqueous solution beyond."""
+MIN_MOLARITY: Final = 1e-5
+DEFAULT_SALT: Final = "LiCl"
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Labels, charges (e) and ions per formula unit of each species."""
+
+    labels: tuple[str, ...]
+    charges: tuple[float, ...]
+    numbers: tuple[float, ...] | None
+
+
+def parse_charges(text: str | None, salt: str | None) -> Composition:
+    """Return the composition of a salt from "2,-1", or from its formula; 1,-1 if neither is given.
+
+    Raises InputError where the two contradict each other.
+    """
+    own = None if salt is None else Salt.parse(salt)
+    from_salt = None if own is None else (float(own.cation.charge), float(own.anion.charge))
+    charges = from_salt if text is None else _two_charges(text)
+    if from_salt is not None and charges != from_salt:
+        raise InputError(
+            f"--charges {text} does not fit {salt}, whose ions have {from_salt[0]:+g} and "
+            f"{from_salt[1]:+g}; leave one of them out"
+        )
+    return Composition(("c", "a"), charges or (1.0, -1.0), None)
+
+
+def _two_charges(text: str) -> tuple[float, float]:
+    values = numbers(text, "--charges")
+    if len(values) != 2:
+        raise InputError(f"--charges: expected two, cation first, such as 2,-1, got '{text}'")
+    return values[0], values[1]
+
+
+def parse_ions(items: Sequence[str]) -> Composition:
+    """Return a mixture from items such as "Li:+1:0.5": symbol, charge, ions per formula unit."""
+    labels, charges, counts = [], [], []
+    for item in items:
+        parts = item.split(":")
+        if len(parts) != 3 or not parts[0].isalnum():
+            raise InputError(
+                f"--ion: expected SYMBOL:CHARGE:NUMBER such as Li:+1:0.5, got '{item}'"
+            )
+        labels.append(parts[0])
+        charges.append(numbers(parts[1], "--ion, charge")[0])
+        counts.append(numbers(parts[2], "--ion, number")[0])
+    if len(set(labels)) < len(labels) or len(labels) < 2:
+        raise InputError("--ion: give at least two different ions, each once")
+    return Composition(tuple(labels), tuple(charges), tuple(counts))
+
+
+def parse_cores(items: Sequence[str]) -> dict[str, float]:
+    """Return the distance of each pair's wall, angstrom, from items such as "ca=1.9"."""
+    cores = {}
+    for item in items:
+        pair, _, distance = item.partition("=")
+        if not pair or not distance:
+            raise InputError(f"--core: expected PAIR=ANGSTROM such as ca=1.9, got '{item}'")
+        cores[pair] = numbers(distance, f"--core {pair}")[0]
+    return cores
+
+
+def parse_concentrations(text: str, option: str = "--concentrations") -> list[float]:
+    """Return the numbers of "0.1,0.5,1", "0.1:6:40" (even) or "0.001:6:40:log" (even ratios)."""
+    if ":" not in text:
+        return numbers(text, option)
+    parts = text.split(":")
+    if len(parts) not in (3, 4) or parts[3:] not in ([], ["log"], ["linear"]):
+        raise InputError(
+            f"{option}: expected START:STOP:COUNT or START:STOP:COUNT:log, got '{text}'"
+        )
+    first, last, count = parts[:3]
+    start, stop = numbers(first, option)[0], numbers(last, option)[0]
+    if not count.isdigit() or not 2 <= int(count) <= MAX_POINTS:
+        raise InputError(f"{option}: COUNT is a whole number from 2 to {MAX_POINTS}, got '{count}'")
+    if not start < stop:
+        raise InputError(f"{option}: expected START below STOP, got '{text}'")
+    if parts[3:] == ["log"]:
+        if start <= 0:
+            raise InputError(f"{option}: a logarithmic range starts above 0, got '{text}'")
+        return [float(c) for c in np.geomspace(start, stop, int(count))]
+    return [float(c) for c in np.linspace(start, stop, int(count))]
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Return the finite numbers of a list with commas; InputError names the option."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option}: expected numbers with commas, got '{text}'") from error
+    if not all(math.isfinite(value) for value in values):
+        raise InputError(f"{option}: expected finite numbers, got '{text}'")
+    return values
+
+
+def check_molarities(molarities: Sequence[float]) -> list[float]:
+    """Return molarities that a solution can have; InputError for the others."""
+    if len(molarities) > MAX_POINTS:
+        raise InputError(f"at most {MAX_POINTS} concentrations in one call, got {len(molarities)}")
+    for c in molarities:
+        if not (c == 0 or MIN_MOLARITY <= c <= MAX_MOLARITY):
+            raise InputError(
+                f"concentration {c:g} mol/L: expected 0, or {MIN_MOLARITY:g} to {MAX_MOLARITY:g}"
+            )
+    return list(molarities)
+
+
+def molarities_of(molalities: Sequence[float], salt: str | None, temperature: float) -> list[float]:
+    """Return mol/L from mol/kg; InputError without a density."""
+    if salt is None:
+        raise InputError("--molalities needs the density of a --salt; give --concentrations")
+    if min(molalities) < 0:
+        raise InputError(f"a molality must not be negative, got {min(molalities):g} mol/kg")
+    return [0.0 if m == 0 else molarity_at(salt, m, temperature) for m in molalities]
+
+
+def concentration_warnings(
+    molarities: Sequence[float], salt: str | None, temperature: float
+) -> list[str]:
+    """Return a sentence each for concentrations without a density and beyond solubility."""
+    highest = max(molarities)
+    if salt is None or highest == 0:
+        return []
+    try:
+        density_model(salt)
+    except InputError as error:
+        return [f"{error}: molality and Lewis-Randall values are left empty"]
+    try:
+        molality = molality_of_molarity(salt, highest, temperature)
+    except InputError as error:
+        return [f"{error}; molality and Lewis-Randall values are left empty there", *_beyond(salt)]
+    limit = solubility(salt)
+    if limit is not None and molality > limit.molality:
+        return _beyond(salt, molality)
+    return []
+
+
+def _beyond(salt: str, molality: float | None = None) -> list[str]:
+    limit = solubility(salt)
+    if limit is None:
+        return []
+    found = "concentrations" if molality is None else f"{molality:.3g} mol/kg"
+    return [
+        f"{found} beyond the solubility of {salt} ({limit.molality:g} mol/kg at 25 C, "
+        f"{limit.source.citation}): such a solution is supersaturated"
+    ]
