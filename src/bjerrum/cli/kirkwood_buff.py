@@ -64,6 +64,8 @@ def kirkwood_buff(
     """Activity derivatives of a 1:1 salt by Kirkwood-Buff integrals, by several estimators."""
     if salt_volume is not None and not -200 < salt_volume < 1000:
         raise InputError(f"--salt-volume-cm3-per-mol: expected cm3/mol, got {salt_volume:g}")
+    if len({path.resolve() for path in sources}) < len(sources):
+        raise InputError("the same file is given twice: runs must be independent")
     if all_csv(sources):
         result = _of_csvs(sources, box_angstrom, pairs, waters, like_pairs, ions_only, salt_volume)
     else:
@@ -150,8 +152,6 @@ def _of_csvs(
             "RDFs need the box they were counted in: --box-angstrom, --pairs"
             + ("" if ions_only else " and --waters")
         )
-    if len(set(sources)) < len(sources):
-        raise InputError("the same file is given twice: runs must be independent")
     if not ions_only and waters is not None and waters < 1:
         raise InputError(f"--waters: expected at least one water, got {waters}")
     normalised = {LikePairs.AUTO: None, LikePairs.N: False, LikePairs.N_MINUS_1: True}

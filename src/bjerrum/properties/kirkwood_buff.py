@@ -45,8 +45,9 @@ QUADPACK_SUBDIVISIONS: Final = 50
 """scipy's default. Fifty adaptive subdivisions do not resolve RDFs of 0.01 angstrom bins; the
 published numbers contain that error (up to 0.02 in d ln a/d ln c) and are reproduced with it."""
 
-Integrals = Mapping[str, float]
-"""G_ij in cubic angstrom by pair: "cc", "ca", "aa", and "co", "ao", "oo" where known."""
+Integrals = Mapping[str, FloatArray]
+"""G_ij in cubic angstrom by pair: "cc", "ca", "aa", and "co", "ao", "oo" where known; of one shape,
+() for a single set of RDFs."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,16 @@ def tail_normalised(
     Zhang, Pagotto, Gould and Duignan, arXiv:2310.12535. Needs g beyond half the box, normalised
     there by the volume of the shell that lies inside the box.
 
-    r, g  (n_bins,); the other arguments are not used
-    Raises InputError if r does not reach half the box plus 2 angstrom.
+    r     (n_bins,)
+    g     (..., n_bins); the other arguments are not used
+    Raises InputError if r does not reach half the box plus 2 angstrom, or g is zero there.
     """
     require_tail(r, box)
     tail = np.abs(r - box.edge / 2) <= TAIL_WIDTH
-    return g / g[tail].mean()
+    mean = g[..., tail].mean(axis=-1, keepdims=True)
+    if (mean <= 0).any():
+        raise InputError(f"no pairs {pair} around half the box: the run is too short")
+    return g / mean
 
 
 def van_der_vegt(
@@ -150,7 +155,8 @@ def van_der_vegt(
     DN_ij = (N_j/V) int_0^r 4 pi s^2 (g - 1) ds (Ganguly and van der Vegt, J. Chem. Theory Comput.
     9, 1347 (2013)), for g normalised by N_j/V, like pairs too.
 
-    r, g            (n_bins,)
+    r               (n_bins,)
+    g               (..., n_bins)
     pair            "cc", "ca", ...
     like_n_minus_1  like pairs come normalised by (N - 1)/V
     """
@@ -159,7 +165,7 @@ def van_der_vegt(
     if like and like_n_minus_1:
         g = g * (n - 1) / n
     excess = n / box.volume * (g - 1) * shell_volumes(r, np.inf)
-    within = np.cumsum(excess) - excess / 2
+    within = np.cumsum(excess, axis=-1) - excess / 2
     room = n * np.where(known, 1 - 4 / 3 * np.pi * r**3 / box.volume, 1.0)
     return np.where(known, g * room / np.where(known, room - within - like, 1.0), g)
 
@@ -181,10 +187,11 @@ CORRECTIONS: Final[Mapping[str, Correction]] = {
 # --- from g to integrals to derivatives ---
 
 
-def kirkwood_buff_integral(r: FloatArray, g: FloatArray, r_max: float, kernel: str) -> float:
-    """Return G = sum_shells (g - 1) u(r) dV up to r_max, cubic angstrom.
+def kirkwood_buff_integral(r: FloatArray, g: FloatArray, r_max: float, kernel: str) -> FloatArray:
+    """Return G = sum_shells (g - 1) u(r) dV up to r_max, cubic angstrom, (...).
 
-    r, g    bin centres, equally spaced, and g, (n_bins,)
+    r       bin centres, equally spaced, (n_bins,)
+    g       (..., n_bins)
     kernel  a key of KERNELS
     Raises InputError if r does not reach r_max.
     """
@@ -192,7 +199,7 @@ def kirkwood_buff_integral(r: FloatArray, g: FloatArray, r_max: float, kernel: s
     inside = r < r_max + _spacing(r)
     volumes = shell_volumes(r[inside], r_max)
     weight = KERNELS[kernel](np.minimum(r[inside], r_max), r_max)
-    return float(((g[inside] - 1) * weight) @ volumes)
+    return np.asarray((g[..., inside] - 1) @ (weight * volumes))
 
 
 def published_integral(r: FloatArray, g: FloatArray, box: Composition) -> float:
@@ -217,7 +224,9 @@ def _quadpack(function: Callable[[float], float], low: float, high: float) -> fl
     return float(quad(function, low, high, limit=QUADPACK_SUBDIVISIONS, full_output=1)[0])
 
 
-def inverse_derivatives(integrals: Integrals, box: Composition) -> tuple[float | None, float]:
+def inverse_derivatives(
+    integrals: Integrals, box: Composition
+) -> tuple[FloatArray | None, FloatArray]:
     """Return 1/A at constant pressure (None without water) and at constant mu_w.
 
     1 + 2 rho (G_CC - G_CO) and 1 + 2 rho G_CC (Kusalik and Patey 1987): additive quantities, whose
@@ -230,7 +239,7 @@ def inverse_derivatives(integrals: Integrals, box: Composition) -> tuple[float |
     return constant_mu - 2 * box.salt_density * _ion_water(integrals), constant_mu
 
 
-def electroneutral_inverse(integrals: Integrals, box: Composition) -> float:
+def electroneutral_inverse(integrals: Integrals, box: Composition) -> FloatArray:
     """Return 1/A at constant pressure from the unlike integrals, 2 rho (G_ca - G_CO).
 
     Equal to 1 + 2 rho (G_CC - G_CO) where electroneutrality holds (methods: a consistency check in
@@ -239,7 +248,7 @@ def electroneutral_inverse(integrals: Integrals, box: Composition) -> float:
     return 2 * box.salt_density * (integrals["ca"] - _ion_water(integrals))
 
 
-def electroneutrality_residual(integrals: Integrals, box: Composition) -> float:
+def electroneutrality_residual(integrals: Integrals, box: Composition) -> FloatArray:
     """Return 1 + rho ((G_cc + G_aa)/2 - G_ca): zero in the limit of a large box.
 
     Around an ion the others carry the opposite charge: 1 + rho G_cc = rho G_ca = 1 + rho G_aa.
@@ -248,7 +257,7 @@ def electroneutrality_residual(integrals: Integrals, box: Composition) -> float:
     return 1 + box.salt_density * (like - integrals["ca"])
 
 
-def partial_molar_volumes(integrals: Integrals, box: Composition) -> tuple[float, float]:
+def partial_molar_volumes(integrals: Integrals, box: Composition) -> tuple[FloatArray, FloatArray]:
     """Return the partial molar volumes of salt and water, cm3/mol.
 
     With D = rho_C + rho_w + rho_C rho_w (G_CC + G_OO - 2 G_CO):
@@ -265,12 +274,12 @@ def partial_molar_volumes(integrals: Integrals, box: Composition) -> tuple[float
     return 2 * of_ion * ANGSTROM3_IN_CM3_PER_MOL, of_water * ANGSTROM3_IN_CM3_PER_MOL
 
 
-def molal_factor(salt_volume: float, box: Composition) -> float:
+def molal_factor(salt_volume: FloatArray | float, box: Composition) -> FloatArray:
     """Return d ln c/d ln m = 1 - c V_salt; it turns d ln a/d ln c into d ln a/d ln m.
 
     salt_volume  partial molar volume of the salt, cm3/mol
     """
-    return 1 - box.salt_density * salt_volume / ANGSTROM3_IN_CM3_PER_MOL
+    return np.asarray(1 - box.salt_density * salt_volume / ANGSTROM3_IN_CM3_PER_MOL)
 
 
 def like_pairs_per_n_minus_1(
@@ -318,9 +327,9 @@ def _spacing(r: FloatArray) -> float:
     return float(r[1] - r[0])
 
 
-def _ion_ion(integrals: Integrals) -> float:
+def _ion_ion(integrals: Integrals) -> FloatArray:
     return (integrals["cc"] + integrals["aa"] + 2 * integrals["ca"]) / 4
 
 
-def _ion_water(integrals: Integrals) -> float:
+def _ion_water(integrals: Integrals) -> FloatArray:
     return (integrals["co"] + integrals["ao"]) / 2

@@ -144,7 +144,7 @@ class EstimatorResult:
         }
         return {
             **{name: None if x is None else x.to_json() for name, x in numbers.items()},
-            "integrals_angstrom3": dict(self.integrals),
+            "integrals_angstrom3": {pair: float(g) for pair, g in self.integrals.items()},
             "method": self.method,
         }
 
@@ -189,28 +189,32 @@ def quantities(
 ) -> FloatArray:
     """Return 1/A (constant p; constant mu_w; by molality; electroneutral), residual and volumes.
 
-    In the order of QUANTITIES, NaN where the integrals do not suffice.
+    In the order of QUANTITIES along the last axis, NaN where the integrals do not suffice.
 
     salt_volume  partial molar volume of the salt, cm3/mol; default: from G_OO where known
     """
     pressure, mu_w = inverse_derivatives(integrals, box)
     residual = electroneutrality_residual(integrals, box)
     if pressure is None:
-        return np.array([math.nan, mu_w, math.nan, math.nan, residual, math.nan, math.nan])
-    volumes = (math.nan, math.nan)
-    if "oo" in integrals:
-        volumes = partial_molar_volumes(integrals, box)
+        return _along_last(math.nan, mu_w, math.nan, math.nan, residual, math.nan, math.nan)
+    unknown = np.full_like(mu_w, math.nan)
+    volumes = partial_molar_volumes(integrals, box) if "oo" in integrals else (unknown, unknown)
     factor = molal_factor(volumes[0] if salt_volume is None else salt_volume, box)
     neutral = electroneutral_inverse(integrals, box)
-    return np.array([pressure, mu_w, pressure / factor, neutral, residual, *volumes])
+    return _along_last(pressure, mu_w, pressure / factor, neutral, residual, *volumes)
+
+
+def _along_last(*columns: FloatArray | float) -> FloatArray:
+    return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 
 def integrals_of(
     name: str, r: FloatArray, g: Mapping[str, FloatArray], box: Composition, like_n_minus_1: bool
-) -> dict[str, float]:
+) -> dict[str, FloatArray]:
     """Return the integrals of every pair by one estimator of ESTIMATORS; the published by sums.
 
-    r, g            (n_bins,), g by pair
+    r               (n_bins,)
+    g               by pair, (..., n_bins)
     like_n_minus_1  like pairs are normalised by (N - 1)/V
     """
     correction, kernel = ESTIMATORS[name]
@@ -226,9 +230,9 @@ def integrals_of(
 
 def published_integrals(
     r: FloatArray, g: Mapping[str, FloatArray], box: Composition
-) -> dict[str, float]:
+) -> dict[str, FloatArray]:
     """Return the integrals of every pair by the published recipe with its own quadrature."""
-    return {pair: published_integral(r, values, box) for pair, values in g.items()}
+    return {pair: np.asarray(published_integral(r, values, box)) for pair, values in g.items()}
 
 
 def recommend(estimators: Mapping[str, EstimatorResult], box: Composition) -> str:

@@ -160,6 +160,10 @@ class KirkwoodBuffAccumulator:
         salt_volume  partial molar volume of the salt, cm3/mol; default: from the integrals
         Raises SeriesTooShort where no error bar is honest.
         """
+        if not self._replicas:
+            raise InputError("no frames have been counted")
+        if self.n_frames == 1:
+            raise SeriesTooShort("a single frame gives no error bars", n_effective=1)
         estimators: dict[str, EstimatorResult] = {}
         unavailable: dict[str, str] = {}
         counts, modes = self._counts(), replica_means([each.modes.sums for each in self._replicas])
@@ -204,9 +208,9 @@ class KirkwoodBuffAccumulator:
         shells = shell_volumes(self._system.edges, self.box.edge) / self.box.volume
         of_role = {"c": self.box.n_pairs, "a": self.box.n_pairs, "o": self.box.n_waters}
         g = {}
-        for row, pair in zip(counts, PAIRS, strict=True):
+        for column, pair in enumerate(PAIRS):
             ordered = of_role[pair[0]] * (of_role[pair[1]] - (pair in LIKE_PAIRS))
-            g[pair] = row / (ordered * shells)
+            g[pair] = counts[..., column, :] / (ordered * shells)
         return g
 
     def _rdf_integrals(self, name: str) -> Callable[[FloatArray], Integrals]:
@@ -221,9 +225,9 @@ class KirkwoodBuffAccumulator:
         names = ["".join(pair) for pair in self._replicas[0].modes.pairs]
 
         def integrals(products: FloatArray) -> Integrals:
-            limit = dict(zip(names, products @ weights, strict=True))
+            limit = {name: (products @ weights)[..., i] for i, name in enumerate(names)}
             return {
-                p: float(limit[p] / (count[p[0]] * count[p[1]]) - (p in LIKE_PAIRS) / count[p[0]])
+                p: (limit[p] / (count[p[0]] * count[p[1]]) - (p in LIKE_PAIRS) / count[p[0]])
                 * box.volume
                 for p in PAIRS
             }
@@ -270,12 +274,7 @@ def _pseudo_estimates(
     value = function(mean)
     n = sum(len(replica) for replica in replicas)
     rest = max(n - 1, 1)
-    pseudo = [
-        np.array(
-            [value + rest * (value - function((n * mean - block) / rest)) for block in replica]
-        )
-        for replica in replicas
-    ]
+    pseudo = [value + rest * (value - function((n * mean - part) / rest)) for part in replicas]
     return [
         replace(estimate_mean([part[:, column] for part in pseudo], "1"), value=float(number))
         for column, number in enumerate(value)
