@@ -43,3 +43,18 @@ def bench_md(
             announce=console.announce,
         )
     print_results(result, as_json)
+
+
+@bench.command("thermodynamics")
+def bench_thermodynamics(
+    rounds: Annotated[
+        int, typer.Option(help="Rounds; ours and the alternative take turns.", min=1)
+    ] = 25,
+    as_json: JsonFlag = False,
+) -> None:
+    """Series of 40 concentrations by every theory; Poisson-Boltzmann beside scipy's solve_bvp."""
+    from bjerrum.bench.thermodynamics import bench_thermodynamics as measure
+
+    with Console() as console:
+        result = measure(rounds=rounds, announce=console.announce)
+    print_results(result, as_json)

@@ -23,7 +23,7 @@ SPACING: Final = 0.05
 model changes by less than 3e-5 on halving it."""
 _SHORTEST: Final = 100.0
 _DEBYE_LENGTHS: Final = 12.0
-_GAUSS_POINTS: Final = 6
+_GAUSS: Final = np.polynomial.legendre.leggauss(6)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def nodes(grid: RadialGrid, steps: Sequence[float], end: float) -> tuple[FloatAr
     inner = grid.dr * np.arange(math.floor(start / grid.dr), math.ceil(end / grid.dr) + 1)
     edges = np.unique(np.concatenate([inner, np.asarray(steps), [end]]))
     edges = edges[(edges >= start) & (edges <= end)]
-    x, weight = np.polynomial.legendre.leggauss(_GAUSS_POINTS)
+    x, weight = _GAUSS
     low, width = edges[:-1, None], np.diff(edges)[:, None]
     return (low + width * (x + 1) / 2).ravel(), (width * weight / 2).ravel()
 

@@ -24,6 +24,19 @@ _COMPLETE = 4
 
 
 @dataclass(frozen=True, eq=False)
+class Quadrature:
+    """One pair on grids of one spacing.
+
+    boltzmann  exp(-w) as weights on the first grid points; 1 on all others
+    r, virial  nodes and r^3 d(exp(-w))/dr times their weights, without the steps
+    """
+
+    boltzmann: FloatArray
+    r: FloatArray
+    virial: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Ions:
     """A salt, or a mixture of salts, as ions that interact in pairs.
 
@@ -93,7 +106,21 @@ class Ions:
 
         The values near a wall are weights, see ``weights_at_points`` of the grid.
         """
-        return np.array([_boltzmann_weights(grid, pmf) for pmf in self.pmfs])
+        on_grid = np.ones((len(self.pmfs), grid.n))
+        for row, quadrature in zip(on_grid, self.quadratures(grid.dr), strict=True):
+            near = quadrature.boltzmann[: grid.n]
+            row[: len(near)] = near
+        return on_grid
+
+    def quadratures(self, spacing: float) -> tuple[Quadrature, ...]:
+        """Return the integration points of each pair for grids of one spacing, made once."""
+        if spacing not in self._quadratures:
+            self._quadratures[spacing] = tuple(_quadrature(pmf, spacing) for pmf in self.pmfs)
+        return self._quadratures[spacing]
+
+    @cached_property
+    def _quadratures(self) -> dict[float, tuple[Quadrature, ...]]:
+        return {}
 
 
 def salt_numbers(charge_cation: float, charge_anion: float) -> tuple[int, int]:
@@ -138,8 +165,15 @@ def ions_from_table(
     return Ions(labels, charges, numbers, pmfs, bjerrum_length)
 
 
-def _boltzmann_weights(grid: RadialGrid, pmf: PairPmf) -> FloatArray:
-    beyond = pmf.end + _BEYOND * grid.dr
-    r, weights = nodes(grid, [step for step, _ in pmf.steps], beyond)
+def _quadrature(pmf: PairPmf, spacing: float) -> Quadrature:
+    grid = RadialGrid(math.ceil(pmf.end / spacing) + 2 * _BEYOND, spacing)
+    steps = [step for step, _ in pmf.steps]
+    r, weights = nodes(grid, steps, pmf.end + _BEYOND * spacing)
     spread = weights_at_points(grid, r, weights, np.exp(-pmf.value(r)))
-    return np.where(grid.r > pmf.end + _COMPLETE * grid.dr, 1.0, spread)
+    inside = r < pmf.end
+    r, weights = r[inside], weights[inside]
+    return Quadrature(
+        boltzmann=np.where(grid.r > pmf.end + _COMPLETE * spacing, 1.0, spread),
+        r=r,
+        virial=-weights * r**3 * pmf.slope(r) * np.exp(-pmf.value(r)),
+    )

@@ -7,7 +7,7 @@ For each central ion i, psi_i the electrostatic potential in kT/e, its own inclu
 r psi_i -> z_i l_B as r -> 0 and psi_i ~ exp(-kappa r)/r far away. For y = r psi this is
 y'' = -4 pi l_B r sum_j z_j rho_j exp(-w_ij - z_j y/r), solved by Newton's method on finite
 differences. With w a hard core it is the equation of Debye and Hueckel (Phys. Z. 24, 185 (1923)),
-there linearised.
+there linearised. The differences are Numerov's, of fourth order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.linalg import solve_banded
+from scipy.linalg.lapack import dgtsv
 
 from bjerrum.estimate import FloatArray
 from bjerrum.thermodynamics.grid import RadialGrid, grid_for
@@ -27,6 +27,7 @@ TOLERANCE: Final = 1e-9
 """Of psi in kT/e: largest change of the last Newton step."""
 _LARGEST_STEP: Final = 3.0
 _MAX_ITERATIONS: Final = 100
+_BEYOND: Final = 10.0
 _LARGEST_EXPONENT: Final = 200.0
 
 
@@ -47,24 +48,30 @@ def central_ion_potential(
     Raises NotConverged.
     """
     weights = (ions.boltzmann(grid) if boltzmann is None else boltzmann)[_around(ions, centre)]
-    rho, z = ions.densities(molarity)[:, None], np.asarray(ions.charges)[:, None]
-    strength = 4 * math.pi * ions.bjerrum_length
-    r, n, inverse = grid.r, grid.n, 1 / grid.dr**2
-    kappa = ions.screening(molarity)
-    start = ions.charges[centre] * ions.bjerrum_length
-    y = start * np.exp(-kappa * r)
-    bands = np.full((3, n), inverse)
-    bands[2, -2] = 2 * inverse
+    z = np.asarray(ions.charges)[:, None]
+    charge_weights = z * ions.densities(molarity)[:, None] * weights
+    r = grid.r
+    kappa, own = ions.screening(molarity), ions.charges[centre] * ions.bjerrum_length
+    strength = 4 * math.pi * ions.bjerrum_length * grid.dr**2
+    far = 2 * grid.dr * kappa
+    y = own * np.exp(-kappa * r)
     change = math.inf
     for _ in range(_MAX_ITERATIONS):
-        charge, slope = _charge(y / r, z, rho, weights, linear)
-        residual = np.convolve(y, [1, -2, 1], mode="same") * inverse + strength * r * charge
-        residual[0] += start * inverse
-        residual[-1] += (y[-2] - 2 * grid.dr * kappa * y[-1]) * inverse
-        bands[1] = -2 * inverse + strength * slope
-        bands[1, -1] -= 2 * kappa / grid.dr
-        step = -solve_banded((1, 1), bands, residual)
-        change = float(np.max(np.abs(step / r)))
+        charge, slope = _charge(y / r, z, charge_weights, linear)
+        source, response = strength * r * charge, strength * slope
+        lower, upper = 1 + response[:-1] / 12, 1 + response[1:] / 12
+        residual = -2 * y + 10 / 12 * source
+        residual[:-1] += y[1:] + source[1:] / 12
+        residual[1:] += y[:-1] + source[:-1] / 12
+        residual[0] += own
+        residual[-1] += y[-2] - far * y[-1] + source[-2] / 12
+        diagonal = -2 + 10 / 12 * response
+        diagonal[-1] -= far
+        lower[-1] *= 2
+        *_, step, failure = dgtsv(lower, diagonal, upper, -residual)
+        change = math.inf if failure else float(np.max(np.abs(step / r)))
+        if not math.isfinite(change):
+            break
         y = y + step * min(1.0, _LARGEST_STEP / change)
         if change < TOLERANCE:
             return y / r, change
@@ -78,16 +85,19 @@ def central_ion_potential(
 
 
 def _charge(
-    psi: FloatArray, z: FloatArray, rho: FloatArray, weights: FloatArray, linear: bool
+    psi: FloatArray, z: FloatArray, weights: FloatArray, linear: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the charge density (e/angstrom^3) and its derivative by psi."""
+    """Return the charge density (e/angstrom^3) and its derivative by psi.
+
+    weights  z rho exp(-w) by species, shape (n_species, n)
+    """
     if linear:
         response = np.ones_like(weights)
         factor = 1 - z * psi
     else:
         factor = response = np.exp(np.clip(-z * psi, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
-    charge = np.sum(z * rho * weights * factor, axis=0)
-    slope = -np.sum(z**2 * rho * weights * response, axis=0)
+    charge = np.sum(weights * factor, axis=0)
+    slope = -np.sum(z * weights * response, axis=0)
     return charge, slope
 
 
@@ -110,7 +120,7 @@ def solve_poisson_boltzmann(
 
     start  not needed, for the common interface
     """
-    grid = grid_for(ions.screening(molarity))
+    grid = grid_for(ions.screening(molarity), shortest=reach(ions))
     weights = ions.boltzmann(grid)
     solved = [
         central_ion_potential(ions, molarity, i, grid, linear=linear, boltzmann=weights)
@@ -133,6 +143,11 @@ def solve_poisson_boltzmann(
     )
 
 
+def reach(ions: Ions) -> float:
+    """Return the shortest grid that holds the tables and some way beyond, angstrom."""
+    return max(pmf.end for pmf in ions.pmfs) + _BEYOND
+
+
 def solve_debye_hueckel_exponential(
     ions: Ions, molarity: float, *, start: Structure | None = None
 ) -> Structure:
@@ -141,7 +156,7 @@ def solve_debye_hueckel_exponential(
     Source: Kirkwood & Poirier, J. Phys. Chem. 58, 591 (1954); Olivares & McQuarrie, Biophys. J.
     15, 143 (1975).
     """
-    grid = grid_for(ions.screening(molarity))
+    grid = grid_for(ions.screening(molarity), shortest=reach(ions))
     screened = ions.coulomb * np.exp(-ions.screening(molarity) * grid.r) / grid.r
     return Structure(
         ions=ions,

@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
-from bjerrum.thermodynamics.grid import RadialGrid, nodes
+from bjerrum.thermodynamics.grid import RadialGrid
 from bjerrum.thermodynamics.ions import Ions
 
 LARGEST: Final = 200.0
@@ -82,11 +82,10 @@ def osmotic_coefficient(structure: Structure) -> float:
 def _short_range_virial(structure: Structure, pair: int) -> float:
     """Return int r^3 y d(exp(-w))/dr dr, steps included."""
     pmf, grid = structure.ions.pmfs[pair], structure.grid
-    r, weights = nodes(grid, [step for step, _ in pmf.steps], pmf.end)
+    quadrature = structure.ions.quadratures(grid.dr)[pair]
     near = slice(max(int(pmf.wall / grid.dr) - 20, 0), int(pmf.end / grid.dr) + 20)
     cavity = CubicSpline(grid.r[near], structure.cavity[pair, near])
-    slope = -pmf.slope(r) * np.exp(cavity(r) - pmf.value(r))
-    smooth = float(np.sum(weights * r**3 * slope))
+    smooth = float(quadrature.virial @ np.exp(cavity(quadrature.r)))
     return smooth + sum(
         height * distance**3 * math.exp(float(cavity(distance))) for distance, height in pmf.steps
     )
