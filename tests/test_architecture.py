@@ -25,7 +25,7 @@ ORDER = (
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
     "reference", "labelling", "boxes",
     # dynamics, measurements
-    "potential", "dynamics", "separations", "properties", "thermodynamics", "bench",
+    "potential", "dynamics", "sampling", "separations", "properties", "thermodynamics", "bench",
     # the chain
     "configuration", "run", "results", "pipeline", "report", "cli", "__main__",
 )  # fmt: skip

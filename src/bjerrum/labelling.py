@@ -1,7 +1,8 @@
 """Many frames, one reference: each frame a resumable step, only converged labels in the data set.
 
 A working folder beside the output holds every calculation: input, log, and what became of it. The
-same command goes on after an interruption; frames that are finished are never computed again.
+same command goes on after an interruption; frames that are finished are never computed again, nor
+those that an earlier output already holds (by ``label_id``), with or without its working folder.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ ATTEMPTS: Final = 2
 
 LABEL: Final = "label.json"
 FRAME: Final = "frame.extxyz"
+LABEL_ID: Final = "label_id"
 _VERSION: Final = 1
 _DECIMALS: Final = 8
 
@@ -69,6 +71,7 @@ def label_frames(
     reference: Reference,
     folder: Path,
     *,
+    known: Sequence[Atoms] = (),
     jobs: int = 1,
     max_hours: float | None = None,
     announce: Callable[[str, int, int], None],
@@ -78,6 +81,7 @@ def label_frames(
     All frames are checked before the first calculation starts, so that a bad one costs nothing.
 
     folder     holds a step per frame and the lock; one process at a time
+    known      frames labelled earlier
     jobs       calculations at the same time
     max_hours  begin no frame that is not expected to end within this time
     Raises InputError that names the frame, ExternalError if the program or disk fails as such.
@@ -90,8 +94,10 @@ def label_frames(
     with exclusive(folder):
         store = Store(folder)
         steps = [label_step(atoms, reference) for atoms in frames]
-        _compute(frames, steps, reference, store, jobs, max_hours, announce)
-        labelled = _collect(frames, steps, store)
+        earlier = {frame.info[LABEL_ID]: frame for frame in known if LABEL_ID in frame.info}
+        todo = [k for k, step in enumerate(steps) if step.hash not in earlier]
+        _compute(todo, frames, steps, reference, store, jobs, max_hours, announce)
+        labelled = _collect(steps, store, earlier)
         write_json(folder / "failures.json", labelled.failures)
     return labelled
 
@@ -105,6 +111,7 @@ def write_labelled(path: Path, labelled: Labelled) -> None:
 
 
 def _compute(
+    wanted: Sequence[int],
     frames: Sequence[Atoms],
     steps: Sequence[Step],
     reference: Reference,
@@ -113,7 +120,7 @@ def _compute(
     max_hours: float | None,
     announce: Callable[[str, int, int], None],
 ) -> None:
-    todo = [index for index, step in enumerate(steps) if store.find(step) is None]
+    todo = [index for index in wanted if store.find(steps[index]) is None]
     total, begin, slowest = len(frames), time.monotonic(), 0.0
     done = total - len(todo)
     announce("Labelling", done, total)
@@ -123,7 +130,7 @@ def _compute(
             while todo or running:
                 while todo and len(running) < jobs and _fits(begin, slowest, max_hours):
                     index = todo.pop(0)
-                    work = _work(frames[index], reference)
+                    work = _work(frames[index], reference, steps[index].hash)
                     future = pool.submit(store.complete, steps[index], work)
                     running[future] = time.monotonic()
                 if not running:
@@ -143,12 +150,12 @@ def _fits(begin: float, slowest: float, max_hours: float | None) -> bool:
     return max_hours is None or time.monotonic() - begin + slowest < 3600 * max_hours
 
 
-def _work(atoms: Atoms, reference: Reference) -> Callable[[Path], None]:
+def _work(atoms: Atoms, reference: Reference, label_id: str) -> Callable[[Path], None]:
     def work(folder: Path) -> None:
         label, attempts = reference.label(atoms, folder), 1
         while label.status.retryable and attempts < ATTEMPTS:
             label, attempts = reference.label(atoms, folder), attempts + 1
-        _record(atoms, label, attempts, folder)
+        _record(atoms, label.with_info(**{LABEL_ID: label_id}), attempts, folder)
 
     return work
 
@@ -160,9 +167,12 @@ def _record(atoms: Atoms, label: Label, attempts: int, folder: Path) -> None:
     write_json(folder / LABEL, {**outcome, **label.info})
 
 
-def _collect(frames: Sequence[Atoms], steps: Sequence[Step], store: Store) -> Labelled:
+def _collect(steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms]) -> Labelled:
     labelled, failures, waiting = [], [], 0
     for index, step in enumerate(steps):
+        if step.hash in earlier:
+            labelled.append(earlier[step.hash])
+            continue
         result = store.find(step)
         if result is None:
             waiting += 1

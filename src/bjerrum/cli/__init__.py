@@ -20,7 +20,7 @@ from bjerrum.cli.analyse import analyse
 from bjerrum.cli.bench import bench
 from bjerrum.cli.chain import build, report, run
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
-from bjerrum.cli.labels import label
+from bjerrum.cli.labels import label, sample, separations
 from bjerrum.cli.potentials import check, evaluate, simulate, train
 from bjerrum.cli.scattering import scattering, screening
 from bjerrum.cli.solve import solve
@@ -37,7 +37,7 @@ for measurement in (kirkwood_buff, activity, scattering, screening):
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
 
-for command in (run, report, build, label, train, evaluate, check, simulate, solve):
+for command in (run, report, build, sample, separations, label, train, evaluate, check, simulate, solve):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""``label``: energies and forces of frames from a reference method."""
+"""``sample``, ``separations``, ``label``: configurations, and their first-principles forces."""
 
 from __future__ import annotations
 
@@ -7,9 +7,89 @@ from typing import Annotated
 
 import typer
 
-from bjerrum.cli.options import JsonFlag, print_results
+from bjerrum.cli.options import JsonFlag, ModelName, print_results
 from bjerrum.console import Console
 from bjerrum.errors import InputError
+
+
+def sample(
+    box: Annotated[Path, typer.Argument(help="First configuration, such as `build` writes.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="H5MD (.h5) or extended XYZ.")],
+    method: Annotated[str, typer.Option(help="r2scan (CP2K) or classical.")] = "r2scan",
+    time_ps: Annotated[float, typer.Option(help="Length, equilibration included.")] = 2.0,
+    equilibrate_ps: Annotated[float, typer.Option(help="Left out of the output.")] = 0.0,
+    frame_every_fs: Annotated[float, typer.Option(help="Time between frames.")] = 10.0,
+    temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
+    timestep_fs: Annotated[float, typer.Option(help="Time step of r2SCAN dynamics.")] = 0.5,
+    friction_per_ps: Annotated[float, typer.Option(help="Langevin.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+    threads: Annotated[int, typer.Option(help="OpenMP threads of CP2K.", min=1)] = 1,
+) -> None:
+    """Sample configurations by short dynamics; r2SCAN goes on after an interruption."""
+    from bjerrum.sampling import SampleSpec, sample_classical, sample_r2scan
+    from bjerrum.specification import validate_spec
+
+    spec = validate_spec(
+        {
+            "time_ps": time_ps,
+            "equilibrate_ps": equilibrate_ps,
+            "frame_every_fs": frame_every_fs,
+            "temperature": temperature,
+            "timestep_fs": timestep_fs,
+            "friction_per_ps": friction_per_ps,
+            "seed": seed,
+        },
+        SampleSpec,
+        "sample",
+    )
+    if method == "classical":
+        sample_classical(box, spec, output)
+    elif method == "r2scan":
+        from bjerrum.reference.cp2k import Cp2kProgram, find_cp2k
+
+        program = Cp2kProgram(find_cp2k(), threads=threads)
+        with Console() as console:
+            sample_r2scan(box, spec, program, output, console.announce)
+    else:
+        raise InputError(f"--method: expected r2scan or classical, got '{method}'")
+    typer.echo(f"frames: {output}")
+
+
+def separations(
+    salt: Annotated[str, typer.Option(help="Formula of a 1:1 salt, such as LiCl.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Extended XYZ to write.")],
+    model: ModelName = "licl-nnp1",
+    waters: Annotated[int, typer.Option(help="Water molecules beside one ion pair.", min=1)] = 8,
+    frames: Annotated[int, typer.Option(help="Independent boxes, a frame each.", min=1)] = 30,
+    nearest: Annotated[float, typer.Option(help="First ion separation, angstrom.")] = 2.25,
+    farthest: Annotated[
+        float | None, typer.Option(help="Last; default: 0.8 of the box edge, at most 6.")
+    ] = None,
+    settle_ps: Annotated[float, typer.Option(help="Length of each run.", min=0)] = 0.25,
+    temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.", min=0)] = 1,
+) -> None:
+    """Frames of one ion pair in a little water, from contact to apart, sampled by a model."""
+    from bjerrum.frames import write_frames
+    from bjerrum.potential.model import load_model
+    from bjerrum.separations import sample_separations
+    from bjerrum.system import Salt, Solution, molality_of
+
+    solution = Solution(Salt.parse(salt), molality_of(1, waters), temperature)
+    limit = min(6.0, 0.8 * solution.box_edge(waters)) if farthest is None else farthest
+    with Console() as console:
+        found = sample_separations(
+            load_model(model),
+            solution,
+            waters,
+            n_frames=frames,
+            separations=(nearest, limit),
+            settle_ps=settle_ps,
+            seed=seed,
+            announce=console.announce,
+        )
+    write_frames(output, found)
+    typer.echo(f"{len(found)} frames: {output}")
 
 
 def label(
@@ -39,12 +119,14 @@ def label(
     configurations = read_frames(frames)
     if output.suffix not in {".xyz", ".extxyz"}:
         raise InputError(f"{output}: expected a name that ends in .extxyz or .xyz")
+    known = read_frames(output, labelled=True) if output.is_file() else []
     folder = work_folder or output.with_name(output.name + ".labels")
     with Console() as console:
         labelled = label_frames(
             configurations,
             reference,
             folder,
+            known=known,
             jobs=jobs,
             max_hours=max_hours,
             announce=console.announce,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+from ase import Atoms
 from pydantic import Field
 
 from bjerrum.dynamics.runner import Dynamics, run_dynamics
@@ -15,6 +16,7 @@ from bjerrum.errors import InputError
 from bjerrum.files import sha256_of, unwritable, write_json
 from bjerrum.frames import read_frames, require_box
 from bjerrum.potential.model import load_model
+from bjerrum.potential.protocol import ForceFunction
 from bjerrum.specification import NotNegative, Positive, Spec
 from bjerrum.store import exclusive
 
@@ -32,8 +34,11 @@ class SimulationSpec(Spec):
     frame_every_fs: Positive
     seed: Annotated[int, Field(ge=0)]
 
-    def dynamics(self) -> Dynamics:
-        """Return what the runner needs; the length is rounded to whole frames."""
+    def dynamics(self, chunk_frames: int = CHUNK_FRAMES) -> Dynamics:
+        """Return what the runner needs; the length is rounded to whole frames.
+
+        chunk_frames  what an interruption loses at most
+        """
         stride = max(1, round(self.frame_every_fs / self.timestep_fs))
         n_frames = max(1, round(self.time_ps * 1e3 / (self.timestep_fs * stride)))
         return Dynamics(
@@ -42,7 +47,7 @@ class SimulationSpec(Spec):
             temperature=self.temperature,
             friction_per_ps=self.friction_per_ps or None,
             frame_stride=stride,
-            chunk_frames=CHUNK_FRAMES,
+            chunk_frames=chunk_frames,
             seed=self.seed,
         )
 
@@ -59,9 +64,6 @@ def simulate_box(
     Raises InputError if the partial folder belongs to another model, box or settings, or if the
     output exists already.
     """
-    work = output.with_name(output.name + ".partial")
-    if output.exists() and not work.exists():
-        raise InputError(f"{output}: exists already; choose another output or remove it")
     atoms = read_frames(box)[0]
     loaded = load_model(model)
     require_box(atoms.cell.array, loaded.card.cutoff)
@@ -71,9 +73,30 @@ def simulate_box(
         "box": sha256_of(box),
         "settings": spec.model_dump(mode="json"),
     }
+    write_run(atoms, forces, spec, output, claim, announce)
+
+
+def write_run(
+    atoms: Atoms,
+    forces: ForceFunction,
+    spec: SimulationSpec,
+    output: Path,
+    claim: dict[str, object],
+    announce: Callable[[str, int, int], None],
+    *,
+    chunk_frames: int = CHUNK_FRAMES,
+) -> None:
+    """Run dynamics of ``atoms`` under ``forces`` into an H5MD file, resumably.
+
+    claim         JSON values that determine the run; an unfinished run of another is refused
+    chunk_frames  what an interruption loses at most
+    """
+    work = output.with_name(output.name + ".partial")
+    if output.exists() and not work.exists():
+        raise InputError(f"{output}: exists already; choose another output or remove it")
     with exclusive(work):
         _claim(work, claim)
-        dynamics = spec.dynamics()
+        dynamics = spec.dynamics(chunk_frames)
         trajectory = run_dynamics(
             atoms,
             forces,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from bjerrum.errors import InputError
+from bjerrum.reference.classical_force_fields import ClassicalSettings, force_field_of
 from bjerrum.reference.cp2k_settings import Cp2kSettings, Method
 from bjerrum.reference.label import Reference
 from bjerrum.specification import read_spec
@@ -24,9 +25,8 @@ def reference_of(
     if method == "classical":
         from bjerrum.reference.classical import ClassicalReference
 
-        if config is not None:
-            raise InputError(f"{config}: the classical reference has no settings; leave it out")
-        return ClassicalReference()
+        chosen = read_spec(config, ClassicalSettings) if config else ClassicalSettings()
+        return ClassicalReference(force_field_of(chosen.force_field))
     if method not in METHODS:
         raise InputError(f"method: expected one of {', '.join(METHODS)}, got '{method}'")
     from bjerrum.reference.cp2k import Cp2kProgram, Cp2kReference, find_cp2k

@@ -22,11 +22,11 @@ from scipy.stats import linregress
 from bjerrum.errors import FrameError, InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.frames import check_frame
+from bjerrum.reference.classical_force_fields import SPCE_JOUNG_CHEATHAM, ClassicalForceField
 from bjerrum.reference.classical_system import (
-    SPCE_JOUNG_CHEATHAM,
-    ClassicalForceField,
     build_system,
     count_waters,
+    default_cutoff,
     require_rigid,
     whole_molecules,
     wrapped_molecules,
@@ -90,11 +90,13 @@ class ClassicalReference:
         return {"method": self.name, "force_field": self.force_field.name}
 
     def check(self, atoms: Atoms) -> None:
-        """Raise FrameError for other molecules than the force field describes."""
+        """Raise InputError for other molecules than the force field's, or too small a box."""
         check_frame(atoms, "frame")
         n_waters = count_waters(atoms, self.force_field)
         positions = whole_molecules(atoms, n_waters)
         require_rigid(positions, n_waters, self.force_field, self.geometry_tolerance_angstrom)
+        if atoms.pbc.any():
+            default_cutoff(atoms, self.force_field)
 
     def label(self, atoms: Atoms, folder: Path) -> Label:
         """Label the configuration; nothing is written into ``folder``."""

@@ -1,16 +1,14 @@
 """Rigid SPC/E water with monatomic ions as an OpenMM system.
 
-Run by :mod:`bjerrum.reference.classical`. Parameters come from the force field file that OpenMM
-ships, by Lorentz-Berthelot combination. Coulomb by particle mesh Ewald; Lennard-Jones switched to
-zero over the last angstrom before the cutoff, with the isotropic tail correction. Atom order:
-waters as O, H, H, then ions.
+Run by :mod:`bjerrum.reference.classical`. Coulomb by particle mesh Ewald; Lennard-Jones switched to
+zero over the last angstrom before the cutoff. Parameters come from the force field file that OpenMM
+ships (Lorentz-Berthelot combination, OpenMM's switch, isotropic tail correction) or pair by pair
+(CHARMM's switch, no tail correction). Atom order: waters as O, H, H, then ions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from math import cos, radians, sin
 from typing import Final
 
 import numpy as np
@@ -20,59 +18,21 @@ from openmm import app, unit
 
 from bjerrum.errors import FrameError, InputError
 from bjerrum.estimate import FloatArray
+from bjerrum.reference.classical_force_fields import SPCE_JOUNG_CHEATHAM, ClassicalForceField
 from bjerrum.units import NM_IN_ANGSTROM
 
-MAX_CUTOFF_ANGSTROM: Final = 9.0
 MIN_CUTOFF_ANGSTROM: Final = 4.5
 """Below it the cutoff runs into the Lennard-Jones well of water (minimum at 3.55 angstrom)."""
 
-_CUTOFF_PER_EDGE: Final = 0.49
-"""OpenMM refuses a cutoff above half of the shortest edge."""
-
-MIN_EDGE_ANGSTROM: Final = MIN_CUTOFF_ANGSTROM / _CUTOFF_PER_EDGE
-
 _SWITCH_WIDTH_ANGSTROM: Final = 1.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClassicalForceField:
-    """A rigid three-site water model with monatomic ions.
-
-    openmm_file         name of a force field file that OpenMM ships
-    oh_bond_angstrom    O-H length of the rigid water
-    hoh_angle_degrees   H-O-H angle of the rigid water
-    ions                element symbols of the ions that the file describes
-    """
-
-    name: str
-    citation: str
-    openmm_file: str
-    oh_bond_angstrom: float
-    hoh_angle_degrees: float
-    ions: tuple[str, ...]
-
-    def water_positions(self) -> FloatArray:
-        """Return O, H, H of one molecule with O at the origin, shape (3, 3), angstrom."""
-        half = radians(self.hoh_angle_degrees) / 2
-        arm = self.oh_bond_angstrom * np.array(
-            [[sin(half), cos(half), 0], [-sin(half), cos(half), 0]]
-        )
-        return np.vstack([np.zeros(3), arm])
-
-
-SPCE_JOUNG_CHEATHAM: Final = ClassicalForceField(
-    name="SPC/E water with Joung-Cheatham ions",
-    citation=(
-        "water: Berendsen, Grigera, Straatsma, J. Phys. Chem. 91, 6269 (1987); "
-        "monovalent ions: Joung, Cheatham, J. Phys. Chem. B 112, 9020 (2008), set for SPC/E; "
-        "Mg, Ca: Li, Roberts, Chakravorty, Merz, J. Chem. Theory Comput. 9, 2733 (2013); "
-        "file amber14/spce.xml of OpenMM"
-    ),
-    openmm_file="amber14/spce.xml",
-    oh_bond_angstrom=1.0,
-    hoh_angle_degrees=109.47,
-    ions=("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "F", "Cl", "Br", "I"),
+_LENNARD_JONES: Final = (
+    "4*epsilon(kind1, kind2)*((sigma(kind1, kind2)/r)^12 - (sigma(kind1, kind2)/r)^6)"
 )
+_CHARMM_SWITCH: Final = (
+    "select(step(r - on), (off^2 - r^2)^2*(off^2 + 2*r^2 - 3*on^2)/(off^2 - on^2)^3, 1)"
+)
+"""Brooks et al., J. Comput. Chem. 4, 187 (1983), eq. 13: from 1 at ``on`` to 0 at ``off``."""
 
 
 def count_waters(atoms: Atoms, force_field: ClassicalForceField = SPCE_JOUNG_CHEATHAM) -> int:
@@ -115,19 +75,22 @@ def wrapped_molecules(atoms: Atoms, n_waters: int) -> FloatArray:
     return positions - shift[first]
 
 
-def default_cutoff(atoms: Atoms) -> float:
-    """Return the real-space cutoff in angstrom: 9, or just under half of a shorter edge.
+def default_cutoff(atoms: Atoms, force_field: ClassicalForceField = SPCE_JOUNG_CHEATHAM) -> float:
+    """Return the real-space cutoff in angstrom: the model's, or just under half of a shorter edge.
 
     Raises InputError if that would be shorter than MIN_CUTOFF_ANGSTROM.
     """
     lengths = edges_of(atoms)
     if lengths is None:
         raise InputError("a cutoff needs a periodic cell, got atoms without one")
-    cutoff = min(MAX_CUTOFF_ANGSTROM, _CUTOFF_PER_EDGE * float(lengths.min()))
+    cutoff = min(
+        force_field.max_cutoff_angstrom, force_field.cutoff_per_edge * float(lengths.min())
+    )
     if cutoff < MIN_CUTOFF_ANGSTROM:
+        least = MIN_CUTOFF_ANGSTROM / force_field.cutoff_per_edge
         raise InputError(
             f"box edge {lengths.min():.2f} angstrom is too short for the classical force field: "
-            f"at least {MIN_EDGE_ANGSTROM:.1f} angstrom, use more waters"
+            f"at least {least:.1f} angstrom, use more waters"
         )
     return cutoff
 
@@ -157,7 +120,7 @@ def build_system(
             topology, nonbondedMethod=app.NoCutoff, rigidWater=True, removeCMMotion=False
         )
     else:
-        cutoff = default_cutoff(atoms)
+        cutoff = default_cutoff(atoms, force_field)
         system = _openmm_force_field(force_field.openmm_file).createSystem(
             topology,
             nonbondedMethod=app.PME,
@@ -167,9 +130,63 @@ def build_system(
             rigidWater=True,
             removeCMMotion=False,
         )
+    if force_field.pairs:
+        _replace_lennard_jones(system, atoms.get_chemical_symbols(), force_field)
     if hydrogen_mass_amu is not None:
         _move_mass_to_hydrogen(system, n_waters, hydrogen_mass_amu)
     return topology, system
+
+
+def _replace_lennard_jones(
+    system: openmm.System, symbols: list[str], force_field: ClassicalForceField
+) -> None:
+    """Leave the Coulomb energy to OpenMM's nonbonded force; Lennard-Jones pair by pair beside it.
+
+    Periodic systems are switched over the last angstrom before the Coulomb cutoff, clusters not.
+    """
+    (coulomb,) = (f for f in system.getForces() if isinstance(f, openmm.NonbondedForce))
+    for index in range(system.getNumParticles()):
+        charge, _, _ = coulomb.getParticleParameters(index)
+        coulomb.setParticleParameters(index, charge, 0.1, 0.0)
+    coulomb.setUseDispersionCorrection(False)
+    coulomb.setUseSwitchingFunction(False)
+    pairs = openmm.CustomNonbondedForce(_LENNARD_JONES)
+    if coulomb.usesPeriodicBoundaryConditions():
+        cutoff = coulomb.getCutoffDistance().value_in_unit(unit.nanometer)
+        pairs.setEnergyFunction(f"{_CHARMM_SWITCH}*{_LENNARD_JONES}")
+        pairs.addGlobalParameter("on", cutoff - _SWITCH_WIDTH_ANGSTROM / NM_IN_ANGSTROM)
+        pairs.addGlobalParameter("off", cutoff)
+        pairs.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+        pairs.setCutoffDistance(cutoff)
+    kinds, epsilon, sigma = _pair_tables(force_field)
+    pairs.addTabulatedFunction("epsilon", epsilon)
+    pairs.addTabulatedFunction("sigma", sigma)
+    pairs.addPerParticleParameter("kind")
+    for symbol in symbols:
+        pairs.addParticle([kinds.get(symbol, 0)])
+    sites = [index for index, symbol in enumerate(symbols) if symbol in kinds]
+    pairs.addInteractionGroup(sites, sites)
+    for index in range(coulomb.getNumExceptions()):
+        first, second, *_ = coulomb.getExceptionParameters(index)
+        pairs.addExclusion(first, second)
+    system.addForce(pairs)
+
+
+def _pair_tables(
+    force_field: ClassicalForceField,
+) -> tuple[dict[str, int], openmm.Discrete2DFunction, openmm.Discrete2DFunction]:
+    """Return a number for each element, epsilon (kJ/mol) and sigma (nm) by two such numbers."""
+    elements = sorted({name for pair in force_field.pairs for name in (pair.first, pair.second)})
+    kinds = {element: kind for kind, element in enumerate(elements)}
+    size = len(kinds)
+    epsilon, sigma = np.zeros((2, size, size))
+    for pair in force_field.pairs:
+        both = [kinds[pair.first], kinds[pair.second]]
+        kcal_per_mol = pair.epsilon_kcal_per_mol * unit.kilocalorie_per_mole
+        epsilon[both, both[::-1]] = kcal_per_mol.value_in_unit(unit.kilojoule_per_mole)
+        sigma[both, both[::-1]] = pair.sigma_angstrom / NM_IN_ANGSTROM
+    tables = (openmm.Discrete2DFunction(size, size, table.ravel()) for table in (epsilon, sigma))
+    return kinds, *tables
 
 
 def edges_of(atoms: Atoms) -> FloatArray | None:

@@ -45,46 +45,18 @@ def single_point_input(atoms: Atoms, settings: Cp2kSettings) -> str:
     )
 
 
-def dynamics_input(
-    atoms: Atoms,
-    settings: Cp2kSettings,
-    *,
-    steps: int,
-    timestep_fs: float,
-    temperature: float,
-    thermostat_fs: float,
-    every: int,
-    seed: int,
-) -> str:
-    """Return the input of r2SCAN dynamics at constant volume and temperature.
+def session_input(atoms: Atoms, settings: Cp2kSettings) -> str:
+    """Return what a CP2K shell session needs besides elements, cell and positions.
 
-    Stochastic velocity rescaling (CSVR; Bussi, Donadio & Parrinello, J. Chem. Phys. 126, 014101
-    (2007)); positions and forces are written every ``every`` steps, a restart file every step.
+    The session extrapolates the density from step to step (ASPC; Kolafa, J. Comput. Chem. 25, 335
+    (2004)), so that a step of dynamics takes a few SCF steps.
     """
     force_eval = _force_eval(atoms, settings)
-    force_eval["DFT"]["QS"]["EXTRAPOLATION"] = "ASPC"
-    force_eval["DFT"]["QS"]["EXTRAPOLATION_ORDER"] = 3
-    motion = {
-        "MD": {
-            "ENSEMBLE": "NVT",
-            "STEPS": steps,
-            "TIMESTEP": timestep_fs,
-            "TEMPERATURE": temperature,
-            "THERMOSTAT": {"TYPE": "CSVR", "CSVR": {"TIMECON": thermostat_fs}},
-        },
-        "PRINT": {
-            "TRAJECTORY": {"FORMAT": "XYZ", "UNIT": "ANGSTROM", "EACH": {"MD": every}},
-            "FORCES": {"_": "ON", "EACH": {"MD": every}},
-            "RESTART": {"BACKUP_COPIES": 0, "EACH": {"MD": 1}},
-            "RESTART_HISTORY": {"_": "OFF"},
-        },
-    }
-    top = {
-        "GLOBAL": {**_global("MD"), "SEED": seed},
-        "MOTION": motion,
-        "FORCE_EVAL": force_eval,
-    }
-    return "\n".join(_lines(top))
+    del force_eval["SUBSYS"]["CELL"], force_eval["SUBSYS"]["TOPOLOGY"]
+    del force_eval["DFT"]["WFN_RESTART_FILE_NAME"]
+    force_eval["DFT"]["SCF"]["SCF_GUESS"] = "ATOMIC"
+    force_eval["DFT"]["QS"].update(EXTRAPOLATION="ASPC", EXTRAPOLATION_ORDER=3)
+    return "\n".join(_lines({"FORCE_EVAL": force_eval}))
 
 
 def exchange_range(atoms: Atoms, settings: Cp2kSettings) -> float:

@@ -34,7 +34,7 @@ _POSITIONS: Final = re.compile(
 )
 _FAILED_SCF: Final = re.compile(r"SCF run NOT converged|\*\*\* WARNING.*SCF.*not converged", re.I)
 _FAILED_RESPONSE: Final = re.compile(r"linear solver (?:has )?not converged", re.IGNORECASE)
-_ABORT: Final = re.compile(r"\[ABORT\][^\n]*\n(.*?)\n *(?:=====|\*{20})", re.DOTALL)
+_ABORT: Final = re.compile(r"\[ABORT\](.*?)\n *(?:=====|\*{20})", re.DOTALL)
 _FINISHED: Final = "PROGRAM ENDED AT"
 _POSITION_TOLERANCE_ANGSTROM: Final = 2e-5
 

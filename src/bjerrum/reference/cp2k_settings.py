@@ -60,7 +60,7 @@ class ScfSpec(Spec):
     """
 
     method: Literal["diis", "ot"] = "diis"
-    tolerance: Tolerance = 1e-6
+    tolerance: Tolerance = 1e-5
     max_steps: Count = 60
 
 
@@ -85,7 +85,7 @@ class Cp2kSettings(Spec):
     smoothing: Smoothing = "none"
     scf: ScfSpec = ScfSpec()
     exchange: ExchangeSpec = ExchangeSpec()
-    response_tolerance: Tolerance = 1e-6
+    response_tolerance: Tolerance = 1e-8
     translations: Literal[1, 2, 4] = 2
     subtract_net_force: bool = True
     noise_mev_per_angstrom: NotNegative | None = None
