@@ -252,10 +252,15 @@ def test_every_record_is_complete(value):
     assert (value.molality_min is None) == (value.molality_max is None)
     if value.molality_min is not None and value.molality_max is not None:
         assert 0 <= value.molality_min <= value.molality_max
-    named = {"angstrom": "angstrom", "m2_per_s": "1e-9 m2/s"}
+    named = {
+        "angstrom": "angstrom",
+        "m2_per_s": "1e-9 m2/s",
+        "S_per_m": "S/m",
+        "S_cm2_per_mol": "S cm2/mol",
+    }
     assert value.unit == next((u for n, u in named.items() if value.quantity.endswith(n)), "1")
     for species in filter(None, value.pair.split("-")):
-        assert species in {*IONS, "O", "H", "H2O"}
+        assert species in {*IONS, "O", "H", "H2O", "D2O"}
     json.dumps(value.to_json())
 
 
@@ -282,6 +287,9 @@ def test_every_source_is_used_and_every_doi_well_formed():
         "pitzer_activity",
         "limiting_transport",
         "solubility",
+        "laliberte_viscosity",
+        "mccleskey_conductivity",
+        "crystals",
     ):
         used |= {row["source"] for row in read_table(f"{name}.csv")}
     assert used == set(sources())
