@@ -1,7 +1,8 @@
 """The main chain, wired: from a configuration to a results document and a report page.
 
 Each arrow of the method is one step of the store, a plain function of its inputs that writes into
-a folder. Order: box -> trust gate -> plan -> sample -> conservation -> structure -> results.
+a folder. Order: box -> trust gate -> plan -> sample -> conservation -> structure -> thermodynamics
+from published potentials of mean force, where there are some -> results.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ def run_chain(run: Run, config_text: str) -> Path:
         "conservation": conserve_energy(run, boxes[0], sampling),
         "structure": measure_structure(run, plan, sampling),
     }
+    thermodynamics = solve_thermodynamics(run)
+    if thermodynamics is not None:
+        steps["thermodynamics"] = thermodynamics
     write_whole(run.store.root / CONFIG_COPY, config_text.encode("utf-8"))
     path = run.store.root / "results.json"
     write_json(path, compile_results(run, steps))
@@ -219,6 +223,29 @@ def measure_structure(run: Run, plan: Result, sampling: Result) -> Result:
         )
         write_json(folder / "structure.json", result.to_json())
         run.announce("Structure", 1, 1)
+
+    return run.store.complete(step, work)
+
+
+def solve_thermodynamics(run: Run) -> Result | None:
+    """Osmotic and activity coefficients from published pair potentials of mean force.
+
+    Independent of this run's dynamics; None for a salt without published potentials.
+    """
+    from bjerrum.thermodynamics.published import PUBLISHED
+
+    salt = run.solution.salt.formula
+    if salt not in PUBLISHED:
+        return None
+    step = Step("solve_thermodynamics", 1, {"salt": salt}, {"pmf": PUBLISHED[salt].sha256})
+
+    def work(folder: Path) -> None:
+        from bjerrum.thermodynamics.curves import published_curves
+
+        curves = published_curves(
+            salt, on_point=lambda done, total: run.announce("Thermodynamics", done, total)
+        )
+        write_json(folder / "curves.json", curves)
 
     return run.store.complete(step, work)
 

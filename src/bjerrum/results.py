@@ -14,7 +14,7 @@ from bjerrum.literature.constants import constant
 from bjerrum.literature.values import ReferenceValue, reference_values
 from bjerrum.literature.water import water_dielectric_constant
 from bjerrum.potential.curve import FORCE_RMSE, read_learning_curve
-from bjerrum.reference.classical_system import SPCE_JOUNG_CHEATHAM
+from bjerrum.reference.classical_force_fields import SPCE_JOUNG_CHEATHAM
 from bjerrum.run import CONFIG_COPY, Run, skip_ps
 from bjerrum.store import Result
 from bjerrum.trajectory import read_h5md
@@ -38,6 +38,7 @@ def compile_results(run: Run, steps: dict[str, Result]) -> dict[str, Any]:
         "rdfs": _rdfs(run, structure),
         "time_series": _time_series(steps["sampling"], skip),
         "nve": _nve(steps["conservation"]),
+        "thermodynamics": _thermodynamics(steps),
         "checks": _checks(run, steps),
         "model": _model(run),
         "constants": _constants(run),
@@ -189,6 +190,13 @@ def _nve(conservation: Result) -> dict[str, Any]:
     outcome = conservation.read_json("conservation.json")
     keys = ("time_ps", "total_energy_meV_per_atom", "drift_meV_per_atom_per_ps", "timestep_fs")
     return {key: outcome[key] for key in keys}
+
+
+def _thermodynamics(steps: dict[str, Result]) -> dict[str, Any] | None:
+    if "thermodynamics" not in steps:
+        return None
+    curves: dict[str, Any] = steps["thermodynamics"].read_json("curves.json")
+    return curves
 
 
 def _checks(run: Run, steps: dict[str, Result]) -> list[dict[str, Any]]:

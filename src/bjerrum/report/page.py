@@ -23,6 +23,7 @@ from bjerrum.errors import InputError
 from bjerrum.files import write_whole
 from bjerrum.report import comparison, figures, rounding, style
 from bjerrum.report.document import RunDocument
+from bjerrum.report.thermodynamics import legend, thermodynamics_figures
 
 RESULTS_NAME = "results.json"
 REPORT_NAME = "report.html"
@@ -87,12 +88,14 @@ def render_report(document: RunDocument) -> str:
 def _figures(document: RunDocument) -> dict[str, Any]:
     """Return the figures by the name the template gives them; None where nothing was recorded."""
     series, nve, curve = document.time_series, document.nve, document.model.learning_curve
-    target = document.question.temperature_K
+    target, solution = document.question.temperature_K, document.thermodynamics
     return {
         "rdf_figures": figures.rdf_figures(document.rdfs),
         "time_series_figure": figures.time_series_figure(series, target) if series else None,
         "nve_figure": figures.nve_figure(nve) if nve else None,
         "learning_figure": figures.learning_figure(curve) if curve else None,
+        "thermodynamics_figures": thermodynamics_figures(solution) if solution else [],
+        "thermodynamics_legend": legend(solution) if solution else [],
     }
 
 

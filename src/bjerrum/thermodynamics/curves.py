@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from bjerrum.errors import InputError
 from bjerrum.literature.tables import Source
+from bjerrum.system import Salt
+from bjerrum.thermodynamics.conversions import molarity_at
 from bjerrum.thermodynamics.experiment import experimental_curves
 from bjerrum.thermodynamics.ions import Ions
-from bjerrum.thermodynamics.solution import SolutionPoint
+from bjerrum.thermodynamics.published import PublishedPmf, published_pmf
+from bjerrum.thermodynamics.series import solve_series
+from bjerrum.thermodynamics.solution import SolutionPoint, solution_point
 
 PANELS: Final = (
     ("osmotic coefficient", "phi", "osmotic_coefficient_lr", "osmotic_coefficient_mm"),
@@ -19,12 +23,15 @@ PANELS: Final = (
     ("activity derivative", "d ln a/d ln c", "dlna_dlnc_lr", "dlna_dlnc_mm"),
 )
 """Title, symbol, and the quantity at constant pressure and at constant water potential."""
+HIGHEST_MOLALITY: Final = 6.0
+CURVE_POINTS: Final = 40
+CURVE_THEORIES: Final = ("hnc", "rhnc", "mpb")
 _DRAWN_KT: Final = 8.0
 
 
 def solution_curves(
     ions: Ions,
-    computed: dict[str, Sequence[SolutionPoint]],
+    computed: Mapping[str, Sequence[SolutionPoint]],
     *,
     salt: str | None,
     temperature: float,
@@ -117,7 +124,7 @@ def _band(points: Sequence[SolutionPoint], quantity: str) -> list[float] | None:
 
 
 def _measured(
-    salt: str, computed: dict[str, Sequence[SolutionPoint]], quantity: str
+    salt: str, computed: Mapping[str, Sequence[SolutionPoint]], quantity: str
 ) -> list[dict[str, Any]]:
     highest = max(float(point.molality_mol_per_kg or 0) for ps in computed.values() for point in ps)
     molalities = np.linspace(0.0, np.sqrt(highest), 61)[1:] ** 2
@@ -144,3 +151,49 @@ def _measured(
 
 def _cited(found: Source) -> dict[str, Any]:
     return {"citation": f"Pitzer's equations, {found.citation}", "doi": found.doi or None}
+
+
+def published_curves(
+    salt: str, *, on_point: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Return curves of a salt to 6 mol/kg from published potentials of mean force; see PUBLISHED.
+
+    Raises InputError for a salt without published potentials.
+    """
+    published = published_pmf(salt)
+    ions, temperature = published.ions(), published.temperature
+    molalities = np.linspace(0.0, np.sqrt(HIGHEST_MOLALITY), CURVE_POINTS + 1)[1:] ** 2
+    molarities = [molarity_at(salt, float(m), temperature) for m in molalities]
+    computed = {}
+    for index, theory in enumerate(CURVE_THEORIES):
+
+        def announce(done: int, total: int, index: int = index) -> None:
+            if on_point is not None:
+                on_point(index * total + done, len(CURVE_THEORIES) * total)
+
+        points = solve_series(ions, molarities, theory, on_point=announce)
+        computed[theory] = [solution_point(point, salt, temperature) for point in points]
+    parsed = Salt.parse(salt)
+    return solution_curves(
+        ions,
+        computed,
+        salt=salt,
+        temperature=temperature,
+        pmf_source=f"{published.origin}: {published.source.citation}",
+        pmf_doi=published.source.doi or None,
+        notes=_notes(published),
+        names=(parsed.cation.symbol, parsed.anion.symbol),
+    )
+
+
+def _notes(published: PublishedPmf) -> list[str]:
+    return [
+        "Computed from published pair potentials of mean force, not from this run's own dynamics: "
+        f"{published.origin}.",
+        "Band: the difference between the virial and the compressibility route, that is the "
+        "theory's own inconsistency. The uncertainty of the potentials themselves is not known and "
+        "not included; neither are forces between three ions.",
+        f"The potentials hold for {published.temperature:g} K and a dielectric constant of "
+        f"{published.dielectric_constant:g}; the measurements for 298.15 K. Converted to constant "
+        "pressure with the measured density of the solutions.",
+    ]

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
-from bjerrum.files import write_whole
+from bjerrum.files import sha256_of, write_whole
 from bjerrum.literature.tables import Source, source
 from bjerrum.thermodynamics.ions import Ions, ions_from_table
 from bjerrum.thermodynamics.pmf import PairPmf
@@ -48,6 +48,12 @@ class PublishedPmf:
         """Return the shipped table."""
         with resources.as_file(resources.files("bjerrum.literature") / "data" / self.file) as path:
             return replace(read_pmf_table(path), origin=self.file)
+
+    @property
+    def sha256(self) -> str:
+        """Of the shipped file, in hexadecimal digits."""
+        with resources.as_file(resources.files("bjerrum.literature") / "data" / self.file) as path:
+            return sha256_of(path)
 
     def ions(self) -> Ions:
         """Return the ions with their screened Coulomb law."""
