@@ -24,6 +24,7 @@ from bjerrum.cli.labels import label, sample, separations
 from bjerrum.cli.potentials import check, evaluate, simulate, train
 from bjerrum.cli.scattering import scattering, screening
 from bjerrum.cli.solve import solve
+from bjerrum.cli.transport import transport
 from bjerrum.errors import BjerrumError, Interrupted
 
 app = typer.Typer(
@@ -32,12 +33,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for measurement in (kirkwood_buff, activity, scattering, screening):
+for measurement in (kirkwood_buff, activity, scattering, screening, transport):
     analyse.command(measurement.__name__.replace("_", "-"))(measurement)
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
 
-for command in (run, report, build, sample, separations, label, train, evaluate, check, simulate, solve):
+for command in (
+    run,
+    report,
+    build,
+    sample,
+    separations,
+    label,
+    train,
+    evaluate,
+    check,
+    simulate,
+    solve,
+):
     app.command()(command)
 
 

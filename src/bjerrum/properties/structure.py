@@ -220,7 +220,7 @@ def after(
                 times_ps=chunk.times_ps[late],
                 positions=chunk.positions[late],
                 velocities=None,
-                observables={},
+                observables={key: series[late] for key, series in chunk.observables.items()},
             )
 
 

@@ -5,10 +5,10 @@
 averaged over P_xy, P_xz, P_yz, (P_xx - P_yy)/2 and (P_yy - P_zz)/2. The run is divided into
 stretches; the running integrals of the stretches and components give mean and spread. The mean is
 fitted by A a t1 (1 - exp(-t/t1)) + A (1 - a) t2 (1 - exp(-t/t2)), weighted by t^-2b where the
-spread grows as t^b (Y. Zhang, A. Otani, E. J. Maginn, J. Chem. Theory Comput. 11, 3537 (2015)), up
-to where the standard error of the mean reaches 10 % of it. (They cut where the spread of single runs
-reaches 40 %, which leaves 4 to 7 % for the mean of their 30 to 100 runs.) The error bar is that of a
-bootstrap over the stretches.
+spread grows as t^b (Y. Zhang, A. Otani, E. J. Maginn, J. Chem. Theory Comput. 11, 3537 (2015)),
+up to where the standard error of the mean reaches 10 % of it. (They cut where the spread of single
+runs reaches 40 %, which leaves 4 to 7 % for the mean of their 30 to 100 runs.) The error bar is of
+a bootstrap over the stretches, or that of the running integral at the cut if it is larger.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def green_kubo_viscosity(
     unit = volume / thermal_energy(temperature) * interval_fs * ELEMENTARY_CHARGE * 1e15 * 1e3
     each = np.concatenate([_running_integrals(part) for part in stress]) * unit
     times = np.arange(each.shape[-1]) * interval_fs
-    value, cut = _fit(each, times)
+    value, cut, at_cut = _fit(each, times)
     random = np.random.default_rng(seed)
     drawn = [
         _refit(times, each[random.integers(0, len(each), len(each))]) for _ in range(RESAMPLES)
@@ -108,7 +108,7 @@ def green_kubo_viscosity(
     return GreenKubo(
         Estimate(
             value=value,
-            standard_error=float((high - low) / 2),
+            standard_error=max(float((high - low) / 2), at_cut),
             unit="mPa s",
             n_effective=float(len(each)),
             provenance={"method": "Green-Kubo, Zhang, Otani and Maginn (2015)"},
@@ -141,8 +141,8 @@ def _refit(times: FloatArray, each: FloatArray) -> float | None:
         return None
 
 
-def _fit(each: FloatArray, times: FloatArray) -> tuple[float, float]:
-    """Return the limit of the running integral and the time up to which it was fitted.
+def _fit(each: FloatArray, times: FloatArray) -> tuple[float, float, float]:
+    """Return the limit of the running integral, the last time fitted, and the error there.
 
     each  running integrals, (n_stretches, 5, n_times)
     """
@@ -165,12 +165,12 @@ def _fit(each: FloatArray, times: FloatArray) -> tuple[float, float]:
     bounds = ([0.0, 0.0, t[0] / 10, t[0] / 10], [10 * top, 1.0, 3 * t[-1], 3 * t[-1]])
     try:
         best, _ = curve_fit(double, t, y, p0=guess, sigma=t**exponent, bounds=bounds, maxfev=5000)
-    except (RuntimeError, ValueError) as error:
-        raise _lost(times[-1]) from error
+    except (RuntimeError, ValueError) as failure:
+        raise _lost(times[-1]) from failure
     slowest = max(best[2] if best[1] > 0.02 else 0.0, best[3] if best[1] < 0.98 else 0.0)
     if slowest > t[-1]:
         raise _lost(times[-1])
-    return float(best[0]), float(t[-1])
+    return float(best[0]), float(t[-1]), float(error[stop - 1])
 
 
 def _lost(longest_fs: float) -> SeriesTooShort:
