@@ -186,14 +186,12 @@ class TestRefusals:
         with pytest.raises(InputError, match="at least 20 waters"):
             build_box(LICL, 1, seed=0)
 
-    def test_a_tiny_box_of_pure_water_names_a_size_that_works(self) -> None:
+    def test_a_tiny_box_is_packed_but_not_equilibrated_classically(self) -> None:
+        """First-principles labels take 8 waters; the classical cutoff needs more."""
         water = solution_of("LiCl", 0.0)
-        with pytest.raises(InputError, match=r"use at least (\d+) waters") as failure:
-            build_box(water, 1, seed=0)
-        enough = int(str(failure.value).split("at least ")[1].split()[0])
-        assert len(build_box(water, enough, seed=0)) == 3 * enough
-        with pytest.raises(InputError):
-            build_box(water, enough - 1, seed=0)
+        box = build_box(water, 8, seed=0)
+        with pytest.raises(InputError, match="use more waters"):
+            equilibrate_box(box, water, time_ps=8, seed=0)
 
     @pytest.mark.parametrize("wrong", [{"seed": -1}, {"tolerance_angstrom": 4.0, "seed": 0}])
     def test_arguments_that_make_no_sense(self, wrong: dict[str, float]) -> None:

@@ -22,13 +22,8 @@ from ase import Atoms
 
 from bjerrum.errors import ExternalError, InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
-from bjerrum.reference.classical import (
-    SPCE_JOUNG_CHEATHAM,
-    derived_seed,
-    run_nvt,
-    sample_nvt,
-    with_positions,
-)
+from bjerrum.reference.classical import derived_seed, run_nvt, sample_nvt, with_positions
+from bjerrum.reference.classical_force_fields import SPCE_JOUNG_CHEATHAM, ClassicalForceField
 from bjerrum.reference.classical_system import whole_molecules
 from bjerrum.system import Solution
 
@@ -205,13 +200,18 @@ def _keep_log(text: str) -> Path:
 
 
 def equilibrate_box(
-    atoms: Atoms, solution: Solution, *, time_ps: float = EQUILIBRATION_PS, seed: int
+    atoms: Atoms,
+    solution: Solution,
+    *,
+    time_ps: float = EQUILIBRATION_PS,
+    seed: int,
+    force_field: ClassicalForceField = SPCE_JOUNG_CHEATHAM,
 ) -> Atoms:
     """Return the box after classical dynamics at its volume and the solution's temperature.
 
-    Rigid SPC/E with Joung-Cheatham ions, 4 fs steps with hydrogens of 4 amu (positions at
-    equilibrium do not depend on masses). Water first turns towards the ions while these are held:
-    bare ions attract through the unordered water and would pair.
+    Rigid SPC/E water, 4 fs steps with hydrogens of 4 amu (positions at equilibrium do not depend
+    on masses). Water first turns towards the ions while these are held: bare ions attract through
+    the unordered water and would pair. The numbers below are of Joung-Cheatham ions.
 
     How long: in 80 waters with 4 LiCl (six seeds of 60 ps, samples of 0.2 ps) potential energy and
     Li-O coordination (4.2) are level within their errors from 5 ps on; the default is ten times
@@ -225,6 +225,7 @@ def equilibrate_box(
     """
     hydrated = sample_nvt(
         atoms,
+        force_field,
         temperature=solution.temperature,
         time_ps=_HYDRATION_PS,
         seed=derived_seed(seed, 4),
@@ -235,6 +236,7 @@ def equilibrate_box(
     )
     result = run_nvt(
         with_positions(atoms, hydrated.positions[-1]),
+        force_field,
         temperature=solution.temperature,
         time_ps=time_ps,
         seed=seed,
@@ -243,7 +245,7 @@ def equilibrate_box(
         hydrogen_mass_amu=_HYDROGEN_MASS_AMU,
     )
     result.info |= {
-        "equilibration": SPCE_JOUNG_CHEATHAM.name,
+        "equilibration": force_field.name,
         "equilibration_ps": float(time_ps),
         "equilibration_seed": seed,
     }

@@ -49,7 +49,6 @@ __all__ = [
 
 SAMPLE_INTERVAL_PS: Final = 0.1
 _CONSTRAINT_TOLERANCE: Final = 1e-6
-_EWALD_TOLERANCE_DYNAMICS: Final = 5e-4
 _EWALD_TOLERANCE_SINGLE_POINT: Final = 1e-5
 _N_BLOCKS: Final = 10
 _MIN_SAMPLES: Final = 8 * _N_BLOCKS
@@ -190,7 +189,7 @@ def sample_nvt(
     _, system = build_system(
         atoms,
         force_field,
-        ewald_tolerance=_EWALD_TOLERANCE_DYNAMICS,
+        ewald_tolerance=force_field.ewald_tolerance,
         hydrogen_mass_amu=hydrogen_mass_amu,
     )
     if hold_ions:
