@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bjerrum.cli.options import JsonFlag, print_results
+from bjerrum.cli.plots import check_figure, estimators_figure, write_figure
 from bjerrum.cli.trajectories import (
     Elements,
     FrameInterval,
@@ -21,6 +23,10 @@ from bjerrum.errors import InputError
 
 if TYPE_CHECKING:
     from bjerrum.properties.kirkwood_buff_result import KirkwoodBuffResult
+
+
+ROOM = 5.0
+"""Activity coefficients of 25 C stand beside temperatures within this many kelvin."""
 
 
 class LikePairs(StrEnum):
@@ -59,9 +65,16 @@ def kirkwood_buff(
     topology: Topology = None,
     element: Elements = None,
     frame_interval_ps: FrameInterval = None,
+    temperature_K: Annotated[
+        float, typer.Option("--temperature-K", help="For the experiment beside it.")
+    ] = 298.15,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it, with error bars: a .html file.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Activity derivatives of a 1:1 salt by Kirkwood-Buff integrals, by several estimators."""
+    check_figure(figure)
     if salt_volume is not None and not -200 < salt_volume < 1000:
         raise InputError(f"--salt-volume-cm3-per-mol: expected cm3/mol, got {salt_volume:g}")
     if len({path.resolve() for path in sources}) < len(sources):
@@ -75,7 +88,13 @@ def kirkwood_buff(
             )
         reading = Reading(skip_ps, topology, tuple(element or ()), box_angstrom, frame_interval_ps)
         result = _of_trajectories(sources, reading, salt_volume)
-    print_results(result.to_json(), True) if as_json else _print_table(result)
+    experiment = _experiment(result, temperature_K)
+    if figure is not None:
+        write_figure(estimators_figure(result, experiment), figure)
+    if as_json:
+        print_results({**result.to_json(), "experiment": experiment}, True)
+    else:
+        _print_table(result, experiment)
 
 
 def activity(
@@ -174,19 +193,58 @@ def _of_trajectories(
     return accumulator.result(salt_volume=salt_volume)
 
 
-def _print_table(result: KirkwoodBuffResult) -> None:
+def _print_table(result: KirkwoodBuffResult, experiment: dict[str, Any] | None) -> None:
     columns = ("dlna_dlnc", "dlna_dlnm", "dlna_dlnc_mcmillan_mayer")
     heads = ("d ln a/d ln c", "d ln a/d ln m", "McMillan-Mayer")
-    typer.echo(" " * 18 + "".join(f"{head:<20}" for head in heads) + "neutrality")
+    typer.echo(" " * 20 + "".join(f"{head:<20}" for head in heads) + "neutrality")
     for name, found in result.estimators.items():
         mark = "*" if name == result.recommended else " "
         cells = [_cell(getattr(found, column)) for column in columns]
         residual = f"{found.electroneutrality_residual.value:+.3f}"
-        typer.echo(f"{mark} {name:<16}" + "".join(f"{c:<20}" for c in cells) + residual)
+        typer.echo(f"{mark} {name:<18}" + "".join(f"{c:<20}" for c in cells) + residual)
     for name, reason in result.unavailable.items():
-        typer.echo(f"  {name:<16}not available: {reason}")
+        typer.echo(f"  {name:<18}not available: {reason}")
     chosen: Any = result.estimators[result.recommended]
     typer.echo(f"* recommended: {chosen.method}")
+    if experiment is not None:
+        typer.echo(
+            f"experiment ({experiment['salt']}, {experiment['molality_mol_per_kg']:.2f} mol/kg): "
+            f"d ln a/d ln c {experiment['dlna_dlnc']:.2f}, d ln a/d ln m "
+            f"{experiment['dlna_dlnm']:.2f}; {experiment['source']}"
+        )
+    if note := result.note:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _experiment(result: KirkwoodBuffResult, temperature: float) -> dict[str, Any] | None:
+    """Return the measured derivatives at the box's molarity; None where nothing is tabulated.
+
+    d ln a/d ln c = (d ln a/d ln m)/(d ln c/d ln m), the first from Pitzer's equation at 25 C, the
+    second from the density of the solution.
+    """
+    from bjerrum.density import molality_of_molarity
+    from bjerrum.literature import activity_derivative, pitzer_parameters
+    from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
+
+    salt = result.details.get("salt")
+    if salt is None or abs(temperature - 298.15) > ROOM:
+        return None
+    molarity = result.box.salt_density / MOL_PER_LITRE_IN_PER_ANGSTROM3
+    try:
+        molality = molality_of_molarity(salt, molarity, temperature)
+        molal = activity_derivative(salt, molality)
+        near = [molality_of_molarity(salt, molarity * f, temperature) for f in (0.999, 1.001)]
+        source = pitzer_parameters(salt).source
+    except InputError:
+        return None
+    return {
+        "salt": salt,
+        "molality_mol_per_kg": molality,
+        "molarity_mol_per_L": molarity,
+        "dlna_dlnc": molal * math.log(near[1] / near[0]) / math.log(1.001 / 0.999),
+        "dlna_dlnm": molal,
+        "source": str(source),
+    }
 
 
 def _cell(number: Any) -> str:

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bjerrum.cli.options import JsonFlag, print_results
+from bjerrum.cli.plots import (
+    check_figure,
+    scattering_figure,
+    screening_figure,
+    write_figure,
+)
 from bjerrum.cli.trajectories import (
     Elements,
     FrameInterval,
@@ -48,11 +54,15 @@ def scattering(
     topology: Topology = None,
     element: Elements = None,
     frame_interval_ps: FrameInterval = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it, with error bars: a .html file.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """X-ray and neutron structure factors, and first differences of isotopes."""
     from bjerrum.properties.scattering_runs import curves_to_json, scattering_curves
 
+    check_figure(figure)
     reading = Reading(skip_ps, topology, tuple(element or ()), box_angstrom, frame_interval_ps)
     rdfs = _rdfs(sources, reading, pairs, waters)
     curves = scattering_curves(
@@ -64,6 +74,8 @@ def scattering(
     data = curves_to_json(curves, rdfs)
     if output is not None:
         _write_csv(output, data["curves"])
+    if figure is not None:
+        write_figure(scattering_figure(curves), figure)
     if as_json:
         print_results(data, True)
         return
@@ -93,11 +105,15 @@ def screening(
     topology: Topology = None,
     element: Elements = None,
     frame_interval_ps: FrameInterval = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it, with error bars: a .html file.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Charge structure factor of the ions and its Stillinger-Lovett limit; Debye length."""
     from bjerrum.properties.screening import ScreeningAccumulator
 
+    check_figure(figure)
     if not 0.8 <= k_max <= 20:
         raise InputError(f"--k-max: expected 0.8 to 20 per angstrom, got {k_max:g}")
     reading = Reading(skip_ps, topology, tuple(element or ()), box_angstrom, frame_interval_ps)
@@ -105,6 +121,8 @@ def screening(
     for path in trajectories:
         accumulator.add_run(reading.run(path))
     result = accumulator.result(dielectric, temperature_K)
+    if figure is not None:
+        write_figure(screening_figure(result), figure)
     if as_json:
         print_results(result.to_json(), True)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,11 +49,15 @@ ROUNDING: Final = 0.01
 
 @dataclass(frozen=True, eq=False)
 class PartialRdfs:
-    """Partial RDFs of one run: bin centres in angstrom and g by pair ("cc", "ca", ...)."""
+    """Partial RDFs of one run: bin centres in angstrom and g by pair ("cc", "ca", ...).
+
+    salt  formula, where the columns name the elements
+    """
 
     r: FloatArray
     g: Mapping[str, FloatArray]
     name: str = "RDFs"
+    salt: str | None = None
 
 
 def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRdfs:
@@ -87,7 +91,7 @@ def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRd
     wanted = needed if ions_only else (*needed, *(["oo"] if "oo" in found else []))
     g = {pair: found[pair] for pair in wanted}
     _check_finite(r, g, path)
-    return PartialRdfs(r, g, path.name)
+    return PartialRdfs(r, g, path.name, _salt_of(columns))
 
 
 def analyse_rdfs(
@@ -136,6 +140,7 @@ def analyse_rdfs(
         recommended=recommend(benchmarked or estimators, box),
         unavailable=unavailable,
         details={
+            "salt": runs[0].salt,
             "n_runs": len(runs),
             "like_pairs_normalised_by": {None: "unknown", True: "(N-1)/V", False: "N/V"}[like],
         },
@@ -236,6 +241,14 @@ def _check_finite(r: FloatArray, g: Mapping[str, FloatArray], path: Path) -> Non
             raise InputError(
                 f"{path}: g_{pair} is no finite number at {r[wrong.argmax()]:g} angstrom"
             )
+
+
+def _salt_of(columns: Iterable[str]) -> str | None:
+    """Return the formula from columns by element; None for columns by role."""
+    symbols = {s for name in columns for s in re.findall("[A-Z][a-z]?", name.removeprefix("g_"))}
+    cations, anions = symbols & CATIONS, symbols & ANIONS
+    one_each = len(cations) == len(anions) == 1
+    return f"{cations.pop()}{anions.pop()}" if one_each else None
 
 
 def _pair_of(column: str) -> str | None:

@@ -182,7 +182,8 @@ class KirkwoodBuffAccumulator:
                 unavailable[name] = str(reason)
         if not estimators:
             raise InputError(f"no estimator is resolved: {next(iter(unavailable.values()))}")
-        details = {"n_runs": len(self._replicas), "n_frames": self.n_frames}
+        salt = self._system.names["c"] + self._system.names["a"]
+        details = {"salt": salt, "n_runs": len(self._replicas), "n_frames": self.n_frames}
         recommended = recommend(estimators, self.box)
         return KirkwoodBuffResult(self.box, estimators, recommended, unavailable, details)
 

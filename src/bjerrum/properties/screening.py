@@ -187,8 +187,6 @@ class ScreeningAccumulator:
     def _s_zz(self, products: FloatArray) -> FloatArray:
         """Return S_ZZ(k) of each block from products of modes, (n_blocks, n_shells)."""
         first = self._runs[0]
-        factors = [
-            self.charges[a] * self.charges[b] * (1 if a == b else 2) for a, b in first.pairs
-        ]
+        factors = [self.charges[a] * self.charges[b] * (1 if a == b else 2) for a, b in first.pairs]
         norm = sum(first.counts[name] * self.charges[name] ** 2 for name in self.charges)
         return np.einsum("p,bpk->bk", np.array(factors), products) / norm
