@@ -19,8 +19,10 @@ from bjerrum import __version__
 from bjerrum.cli.analyse import analyse
 from bjerrum.cli.bench import bench
 from bjerrum.cli.chain import build, report, run
+from bjerrum.cli.doctor import doctor
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
 from bjerrum.cli.labels import label, sample, separations
+from bjerrum.cli.pairing import pairing
 from bjerrum.cli.potentials import check, evaluate, simulate, train
 from bjerrum.cli.scattering import scattering, screening
 from bjerrum.cli.solve import solve
@@ -33,7 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for measurement in (kirkwood_buff, activity, scattering, screening, transport):
+for measurement in (kirkwood_buff, activity, scattering, screening, transport, pairing):
     analyse.command(measurement.__name__.replace("_", "-"))(measurement)
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
@@ -50,6 +52,7 @@ for command in (
     check,
     simulate,
     solve,
+    doctor,
 ):
     app.command()(command)
 

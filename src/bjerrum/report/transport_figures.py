@@ -40,7 +40,9 @@ def write_displacement_figure(data: dict[str, Any], path: Path) -> Path:
     """Write the figure as a page that needs no network."""
     if path.suffix.lower() != ".html":
         raise InputError(f"a figure is written as .html, got {path}")
-    page = displacement_figure(data).to_html(include_plotlyjs=True, full_html=True)
+    page = displacement_figure(data).to_html(
+        include_plotlyjs=True, full_html=True, config={"displayModeBar": False}
+    )
     return write_whole(path, page.encode("utf-8"))
 
 
@@ -53,7 +55,7 @@ def _add(
 ) -> None:
     raw, (low, high) = found["raw"], found["window_ps"]
     label = (
-        f"{html.escape(species)}: D = {raw['value']:.3g} ± {raw['standard_error']:.1g} "
+        f"{html.escape(species)}: D = {raw['value']:.2f} ± {raw['standard_error']:.2f} "
         "× 10<sup>−9</sup> m<sup>2</sup>/s"
     )
     figure.add_scatter(
@@ -70,7 +72,9 @@ def _add(
         if low * (1 - 1e-9) <= t <= high * (1 + 1e-9)
     ]
     slope = 6 * raw["value"] / 10  # angstrom^2/ps
-    intercept = sum(y - slope * t for t, y in inside) / len(inside)
+    weights = [1 / y**2 for _, y in inside]  # the error grows with the value
+    intercept = sum(w * (y - slope * t) for w, (t, y) in zip(weights, inside, strict=True))
+    intercept /= sum(weights)
     figure.add_scatter(
         x=[t for t, _ in inside],
         y=[intercept + slope * t for t, _ in inside],
