@@ -159,8 +159,12 @@ def average_excess(
 ) -> FloatArray:
     """Return (1/c) int_0^c f(c') dc': phi - 1 from f = d ln a/d ln c - 1; see integrate_excess."""
     roots, values = _from_zero(concentrations, excess)
-    ratio = CubicSpline(roots, np.concatenate([[slope], values[1:] / roots[1:]]) * roots**2)
-    return 2.0 * np.array([float(ratio.integrate(0.0, s)) / s**2 for s in roots[1:]])
+    ratio = CubicSpline(roots, np.concatenate([[slope], values[1:] / roots[1:]]))
+    x, weight = np.polynomial.legendre.leggauss(4)
+    low, width = roots[:-1, None], np.diff(roots)[:, None]
+    s = low + width * (x + 1) / 2
+    pieces = np.sum(width * weight * s**2 * ratio(s), axis=1)
+    return np.asarray(np.cumsum(pieces) / roots[1:] ** 2)
 
 
 def _from_zero(

@@ -23,7 +23,8 @@ from bjerrum.thermodynamics.structure import LARGEST, NotConverged, Structure
 
 SPLIT: Final = 0.6
 """1/angstrom, a of the Coulomb splitting; results do not depend on it."""
-_SMALLEST_STEP: Final = 0.01
+_SMALLEST_STEP: Final = 0.02
+"""Of ln c, when a concentration is approached in steps."""
 _FIRST_MOLARITY: Final = 0.01
 
 
@@ -115,13 +116,15 @@ def _solve_at(
     start: Structure | None,
     bridge: FloatArray | None,
     grid: RadialGrid | None,
+    *,
+    quick: bool = False,
 ) -> Structure:
     grid = grid or grid_for(ions.screening(molarity))
     equations = _Equations(ions, molarity, grid, bridge)
     guess = equations.debye
     if start is not None:
         guess = guess + _excess_over_debye(start, grid)
-    indirect, residual = find_root(equations.residual, guess)
+    indirect, residual = find_root(equations.residual, guess, quick=quick)
     if residual > TOLERANCE or not equations.is_stable(indirect):
         raise _not_converged(molarity, residual, 0.0 if start is None else start.molarity)
     return Structure(
@@ -154,7 +157,8 @@ def _climb(
     if bridge is not None:
         raise _not_converged(molarity, math.inf, 0.0 if start is None else start.molarity)
     try:
-        here = start or _solve_at(ions, min(_FIRST_MOLARITY, molarity / 2), None, None, None)
+        first = min(_FIRST_MOLARITY, molarity / 2)
+        here = start or _solve_at(ions, first, None, None, None, quick=True)
     except NotConverged as stopped:
         raise _not_converged(molarity, stopped.residual, 0.0) from stopped
     step = math.log(molarity / here.molarity) / 2
@@ -163,7 +167,8 @@ def _climb(
         if abs(math.log(molarity / here.molarity)) <= abs(step) * 1.001:
             ahead = molarity
         try:
-            here = _solve_at(ions, ahead, here, None, grid if ahead == molarity else None)
+            last = grid if ahead == molarity else None
+            here = _solve_at(ions, ahead, here, None, last, quick=True)
             step *= 1.5
         except NotConverged as stopped:
             step /= 2

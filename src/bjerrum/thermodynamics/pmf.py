@@ -178,7 +178,7 @@ def _require_tail(r: FloatArray, w: FloatArray, column: str) -> None:
     worst = max(abs(float(tail.mean())), abs(float(w[-1])))
     if worst > TAIL:
         raise InputError(
-            f"{column}: the table is too short: w is still {worst:.3g} kT at its end "
-            f"({r[-1]:g} angstrom), expected at most {TAIL:g}; extend it to where only the "
-            "screened Coulomb law is left, or subtract a constant with --align-tail"
+            f"{column}: the table is too short: w is still {worst:.3g} kT in its last "
+            f"{TAIL_LENGTH:g} angstrom (to {r[-1]:g}), expected at most {TAIL:g}; extend it to "
+            "where only the screened Coulomb law is left, or subtract a constant with --align-tail"
         )

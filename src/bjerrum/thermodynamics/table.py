@@ -19,6 +19,7 @@ ERROR_SUFFIX: Final = "_standard_error"
 ALIGN_LENGTH: Final = 1.0
 """Angstrom at the end of a table that align_tail averages."""
 _ALIGN_SPREAD: Final = 0.1
+_FADED: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,12 @@ class PmfTable:
         return replace(self, pairs=pairs)
 
     def shifted(self, name: str, shift: FloatArray) -> PmfTable:
-        """Return the table with ``shift`` (kT, shape (n,)) added to one pair."""
-        return replace(self, pairs={**self.pairs, name: self.pairs[name] + shift})
+        """Return the table with ``shift`` (kT, shape (n,)) added to one pair.
+
+        At the end of the table, where w is zero by definition, the shift goes to zero too.
+        """
+        fade = np.clip((self.r[-1] - _FADED - self.r) / ALIGN_LENGTH, 0.0, 1.0)
+        return replace(self, pairs={**self.pairs, name: self.pairs[name] + fade * shift})
 
 
 def column_names(labels: tuple[str, ...]) -> dict[str, str]:
