@@ -410,7 +410,6 @@ def test_other_columns_are_left_alone_and_oxygen_pairs_are_used(tmp_path):
     [
         ({"g_co": None}, "g_co are missing"),
         ({"r_angstrom": None}, "expected a column r_angstrom"),
-        ({"g_ca": "nan"}, "g_ca is no finite number"),
         ({"g_ca": "text"}, "expected numbers"),
         ({"r_angstrom": "uneven"}, "equally spaced"),
         ({"r_angstrom": "falling"}, "increase"),
@@ -452,8 +451,8 @@ def test_ragged_and_empty_files_are_refused(tmp_path):
 def test_boxes_that_do_not_fit_are_refused():
     run = noisy_rdfs(8)
     with pytest.raises(InputError, match="half the box"):
-        analyse_rdfs([run], Composition(40.0, 24, 512))
-    with pytest.raises(InputError, match="beyond the corners of a box of 12"):
+        analyse_rdfs([run], Composition(40.0, 24, 1500))
+    with pytest.raises(InputError, match="times the density of water"):
         analyse_rdfs([run], Composition(12.0, 24, 512))
     with pytest.raises(InputError, match="two ion pairs"):
         Composition(25.0, 1, 512)
@@ -462,6 +461,25 @@ def test_boxes_that_do_not_fit_are_refused():
     negative = PartialRdfs(run.r, {**run.g, "cc": run.g["cc"] - 1})
     with pytest.raises(InputError, match="negative"):
         analyse_rdfs([negative], LICL)
+    holed = PartialRdfs(run.r, {**run.g, "ca": np.where(run.r > 9, np.nan, run.g["ca"])})
+    with pytest.raises(InputError, match="g_ca must be a number"):
+        analyse_rdfs([holed], LICL)
+    halved = PartialRdfs(run.r, {**run.g, "ca": run.g["ca"] / 3})
+    with pytest.raises(InputError, match="near 1"):
+        analyse_rdfs([halved], LICL)
+
+
+def test_what_lies_beyond_the_tail_does_not_matter():
+    run = noisy_rdfs(8, r_max=20.0)
+    beyond = run.r > 16
+    changed = PartialRdfs(run.r, {p: np.where(beyond, np.nan, g) for p, g in run.g.items()})
+    garbage = PartialRdfs(run.r, {p: np.where(beyond, -1e6, g) for p, g in run.g.items()})
+    expected = analyse_rdfs([run], LICL).estimators
+    for other in (changed, garbage):
+        found = analyse_rdfs([other], LICL).estimators
+        for name, estimator in expected.items():
+            rel = 1e-3 if name == "published" else 1e-9
+            assert found[name].dlna_dlnc.value == pytest.approx(estimator.dlna_dlnc.value, rel=rel)
 
 
 def test_without_a_tail_the_published_recipe_is_left_out():

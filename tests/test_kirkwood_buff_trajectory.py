@@ -240,8 +240,8 @@ def test_the_table_marks_the_recommended_estimator(bjerrum, files):  # noqa: F81
     ("source", "options", "words"),
     [
         ("csv", (), ("--box-angstrom", "--pairs", "--waters")),
-        ("csv", ("--box-angstrom", 60, "--pairs", 24, "--waters", 512), ("half the box",)),
-        ("csv", ("--box-angstrom", 9, "--pairs", 24, "--waters", 512), ("corners",)),
+        ("csv", ("--box-angstrom", 60, "--pairs", 24, "--waters", 5120), ("half the box",)),
+        ("csv", ("--box-angstrom", 9, "--pairs", 24, "--waters", 512), ("density of water",)),
         ("csv", ("--box-angstrom", -1, "--pairs", 24, "--waters", 512), ("positive",)),
         ("csv", ("--box-angstrom", 25, "--pairs", 1, "--waters", 512), ("two ion pairs",)),
         ("csv", ("--box-angstrom", 25, "--pairs", 24, "--waters", 0), ("--waters",)),

@@ -6,7 +6,7 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +44,16 @@ CATIONS: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 ANIONS: Final = frozenset({"F", "Cl", "Br", "I"})
 ROLE_ORDER: Final = "cao"
 ROUNDING: Final = 0.01
-"""What an interpolation may leave below zero, or a bin beyond the corner."""
+"""What an interpolation may leave below zero."""
+
+TAIL_LEVELS: Final = (0.5, 1.5)
+"""Where the mean of g around half the box must lie."""
+
+LIQUID_WATER: Final = 0.0333
+"""Molecules per cubic angstrom at 25 C (997 kg/m3)."""
+
+WATER_CONTENT: Final = (0.25, 1.1)
+"""Waters per volume, relative to pure water, from a melt with some water to pure water."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +99,6 @@ def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRd
         )
     wanted = needed if ions_only else (*needed, *(["oo"] if "oo" in found else []))
     g = {pair: found[pair] for pair in wanted}
-    _check_finite(r, g, path)
     return PartialRdfs(r, g, path.name, _salt_of(columns))
 
 
@@ -114,6 +122,7 @@ def analyse_rdfs(
     estimator can be computed.
     """
     _check_runs(runs, box)
+    runs = _finite_parts(runs)
     mean = {
         pair: np.mean([run.g[pair] for run in runs], axis=0)
         for pair in runs[0].g
@@ -173,13 +182,14 @@ def _from_runs(
     for column in (0, 1):
         if (rows[:, column] <= 0).any():
             raise InputError("1/A is not positive in every run: the runs are too short")
-    inverse = np.array([True, True, True, True, False, False, False])
-    rows[:, inverse] = 1 / rows[:, inverse]
+    derivatives = rows[:, :4]
+    derivatives[~(derivatives > 0)] = math.nan
+    rows[:, :4] = 1 / derivatives
     n = len(rows) - 1
     found: dict[str, Derived] = {}
     for column, key in enumerate(QUANTITIES):
         value, scatter = rows[-1, column], rows[:-1, column]
-        if math.isnan(value) or (key == "neutral" and (rows[:, column] <= 0).any()):
+        if np.isnan(rows[:, column]).any():
             continue
         error = float(scatter.std(ddof=1) / math.sqrt(n)) if n > 1 else None
         unit = "cm3/mol" if key.startswith("v_") else "1"
@@ -234,15 +244,6 @@ def check_distances(r: FloatArray, path: Path) -> None:
         raise InputError(f"{path}: {DISTANCE} must be equally spaced")
 
 
-def _check_finite(r: FloatArray, g: Mapping[str, FloatArray], path: Path) -> None:
-    for pair, values in g.items():
-        wrong = ~np.isfinite(values)
-        if wrong.any():
-            raise InputError(
-                f"{path}: g_{pair} is no finite number at {r[wrong.argmax()]:g} angstrom"
-            )
-
-
 def _salt_of(columns: Iterable[str]) -> str | None:
     """Return the formula from columns by element; None for columns by role."""
     symbols = {s for name in columns for s in re.findall("[A-Z][a-z]?", name.removeprefix("g_"))}
@@ -277,6 +278,7 @@ def _check_runs(runs: Sequence[PartialRdfs], box: Composition) -> None:
         raise InputError("expected the RDFs of at least one run, got none")
     if "co" in runs[0].g and box.n_waters == 0:
         raise InputError("the number of waters is needed (--waters)")
+    _check_density(box)
     for run in runs:
         if run.r.shape != runs[0].r.shape or np.abs(run.r - runs[0].r).max() > 1e-6:
             raise InputError(
@@ -291,14 +293,41 @@ def _check_runs(runs: Sequence[PartialRdfs], box: Composition) -> None:
 
 
 def _check_values(run: PartialRdfs, box: Composition) -> None:
-    used, corner = run.r <= box.edge / 2 + TAIL_WIDTH, box.edge * math.sqrt(3) / 2
+    """Raise InputError for NaN, negative values, and tails that are far from 1."""
+    used = run.r <= box.edge / 2 + TAIL_WIDTH
+    tail = used & (run.r >= box.edge / 2 - TAIL_WIDTH)
     for pair, values in run.g.items():
-        low = values[used].min()
-        if low < -ROUNDING:
-            raise InputError(f"{run.name}: g_{pair} must not be negative, got {low:g}")
-        outside = values[run.r > corner * (1 + ROUNDING)]
-        if (outside != 0).any():
+        wrong = used & ~(values >= -ROUNDING)
+        if wrong.any():
+            place, value = run.r[wrong.argmax()], values[wrong.argmax()]
             raise InputError(
-                f"{run.name}: g_{pair} goes on beyond the corners of a box of {box.edge:g} "
-                f"angstrom ({corner:.2f}): check the edge, or leave out larger distances"
+                f"{run.name}: g_{pair} must be a number and not negative, got {value:g} at "
+                f"{place:g} angstrom"
             )
+        level = values[tail].mean() if tail.any() else 1.0
+        if not TAIL_LEVELS[0] < level < TAIL_LEVELS[1]:
+            raise InputError(
+                f"{run.name}: g_{pair} must be near 1 around half the box, got {level:.3g}: check "
+                "the box edge and the normalisation"
+            )
+
+
+def _check_density(box: Composition) -> None:
+    """Raise InputError for numbers that are no aqueous solution: a wrong edge or count."""
+    density = box.water_density / LIQUID_WATER
+    if box.n_waters and not WATER_CONTENT[0] < density < WATER_CONTENT[1]:
+        raise InputError(
+            f"{box.n_waters} waters in a box of {box.edge:g} angstrom are {density:.2g} times the "
+            "density of water: check the edge and the numbers"
+        )
+
+
+def _finite_parts(runs: Sequence[PartialRdfs]) -> list[PartialRdfs]:
+    """Leave out what lies beyond the last distance up to which every g is a number."""
+    known = [np.isfinite(np.array(list(run.g.values()))).all(axis=0) for run in runs]
+    everywhere = np.all(known, axis=0)
+    end = len(everywhere) if everywhere.all() else int(everywhere.argmin())
+    return [
+        replace(run, r=run.r[:end], g={pair: values[:end] for pair, values in run.g.items()})
+        for run in runs
+    ]
