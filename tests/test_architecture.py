@@ -23,11 +23,12 @@ ORDER = (
     "literature", "density", "system",
     # configurations, labels
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
-    "reference", "labelling", "boxes",
+    "reference", "labelling", "convergence", "boxes",
     # dynamics, measurements
     "potential", "dynamics", "sampling", "separations", "properties", "thermodynamics", "bench",
     # the chain
-    "configuration", "run", "results", "pipeline", "report", "cli", "__main__",
+    "configuration", "run", "results", "pipeline", "report",
+    "installation", "doctor", "cli", "__main__",
 )  # fmt: skip
 """Modules and packages of bjerrum; each imports only those before it."""
 

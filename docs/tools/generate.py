@@ -50,7 +50,7 @@ METHOD_ORDER = (
         "results",
         "report",
     ),
-    *("bench", "errors"),
+    *("bench", "installation", "doctor", "errors"),
 )
 """Modules in the order of the method; others follow by name."""
 
