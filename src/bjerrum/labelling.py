@@ -91,13 +91,22 @@ def label_frames(
             reference.check(atoms)
         except (InputError, FrameError) as error:
             raise InputError(f"frame {index}: {str(error).removeprefix('frame: ')}") from error
+    earlier = {frame.info[LABEL_ID]: frame for frame in known if LABEL_ID in frame.info}
+    fresh = [atoms for atoms in frames if label_step(atoms, reference).hash not in earlier]
+    extra = reference.calibration(fresh)
     with exclusive(folder):
         store = Store(folder)
-        steps = [label_step(atoms, reference) for atoms in frames]
-        earlier = {frame.info[LABEL_ID]: frame for frame in known if LABEL_ID in frame.info}
-        todo = [k for k, step in enumerate(steps) if step.hash not in earlier]
-        _compute(todo, frames, steps, reference, store, jobs, max_hours, announce)
-        labelled = _collect(steps, store, earlier)
+        work = [atoms for _, atoms in extra] + fresh
+        steps = [label_step(atoms, reference) for atoms in work]
+        _compute(work, steps, reference, store, jobs, max_hours, announce)
+        raw = [_labelled(step, store) for step in steps]
+        refined = reference.refine(
+            raw[len(extra) :], [(k, frame) for (k, _), frame in zip(extra, raw, strict=False)]
+        )
+        for frame in refined:
+            if frame is not None:
+                earlier[frame.info[LABEL_ID]] = frame
+        labelled = _collect([label_step(atoms, reference) for atoms in frames], store, earlier)
         write_json(folder / "failures.json", labelled.failures)
     return labelled
 
@@ -111,7 +120,6 @@ def write_labelled(path: Path, labelled: Labelled) -> None:
 
 
 def _compute(
-    wanted: Sequence[int],
     frames: Sequence[Atoms],
     steps: Sequence[Step],
     reference: Reference,
@@ -120,7 +128,7 @@ def _compute(
     max_hours: float | None,
     announce: Callable[[str, int, int], None],
 ) -> None:
-    todo = [index for index in wanted if store.find(steps[index]) is None]
+    todo = [index for index, step in enumerate(steps) if store.find(step) is None]
     total, begin, slowest = len(frames), time.monotonic(), 0.0
     done = total - len(todo)
     announce("Labelling", done, total)
@@ -167,6 +175,14 @@ def _record(atoms: Atoms, label: Label, attempts: int, folder: Path) -> None:
     write_json(folder / LABEL, {**outcome, **label.info})
 
 
+def _labelled(step: Step, store: Store) -> Atoms | None:
+    """Return a step's frame with its label; None if there is none or it did not converge."""
+    result = store.find(step)
+    if result is None or not (result.folder / FRAME).is_file():
+        return None
+    return read_frames(result.folder / FRAME, labelled=True)[0]
+
+
 def _collect(steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms]) -> Labelled:
     labelled, failures, waiting = [], [], 0
     for index, step in enumerate(steps):
@@ -179,7 +195,7 @@ def _collect(steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms]) 
             continue
         outcome = result.read_json(LABEL)
         if outcome["status"] == LabelStatus.CONVERGED:
-            labelled += read_frames(result.folder / FRAME, labelled=True)
+            waiting += 1  # for the labels that its correction needs
         else:
             failures.append({"index": index, **outcome, "log": str(result.folder)})
     return Labelled(labelled, failures, waiting)

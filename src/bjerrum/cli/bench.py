@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,4 +58,51 @@ def bench_thermodynamics(
 
     with Console() as console:
         result = measure(rounds=rounds, announce=console.announce)
+    print_results(result, as_json)
+
+
+@bench.command("analysis")
+def bench_analysis(
+    frames: Annotated[int, typer.Option(help="Frames of 1584 atoms.", min=100)] = 1000,
+    rounds: Annotated[
+        int, typer.Option(help="Rounds; ours and the alternative take turns.", min=1)
+    ] = 3,
+    msd_frames: Annotated[
+        int, typer.Option(help="Frames for the mean squared displacement.", min=1000)
+    ] = 20000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Seven partial g(r) beside MDAnalysis' InterRDF; mean squared displacements; S(k)."""
+    from bjerrum.bench.analysis import bench_analysis as measure
+    from bjerrum.memory import reuse_freed_memory
+
+    reuse_freed_memory()
+    with Console() as console:
+        result = measure(
+            frames=frames, rounds=rounds, msd_frames=msd_frames, announce=console.announce
+        )
+    print_results(result, as_json)
+
+
+@bench.command("label")
+def bench_label(
+    frame: Annotated[
+        Path | None, typer.Argument(help="Frame to label; default: 1 LiCl + 8 H2O.")
+    ] = None,
+    work_folder: Annotated[
+        Path, typer.Option(help="Keeps every calculation, so that the command can go on.")
+    ] = Path("bench-label"),
+    threads: Annotated[int, typer.Option(help="OpenMP threads of CP2K.", min=1)] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """DC-r2SCAN labels: cost and force noise beside the published settings (about 20 CPU min)."""
+    from bjerrum.bench.label import bench_label as measure
+    from bjerrum.frames import read_frames
+    from bjerrum.reference.cp2k import Cp2kProgram, find_cp2k
+    from bjerrum.reference.examples import example_frame
+
+    atoms = read_frames(frame)[0] if frame else example_frame()
+    program = Cp2kProgram(find_cp2k(), threads=threads)
+    with Console() as console:
+        result = measure(atoms, program, work_folder, announce=console.announce)
     print_results(result, as_json)

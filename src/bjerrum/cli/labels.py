@@ -108,15 +108,31 @@ def label(
     work_folder: Annotated[
         Path | None, typer.Option(help="Holds every calculation; default: OUTPUT.labels.")
     ] = None,
+    converge: Annotated[
+        bool,
+        typer.Option(
+            "--converge",
+            help="Measure the labels' error on the first frame instead; write the settings chosen.",
+        ),
+    ] = False,
+    target: Annotated[
+        float, typer.Option(help="Error that the settings may have, meV/angstrom.", min=0)
+    ] = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Label frames from first principles; the same command goes on after an interruption."""
+    if converge:
+        _converge(frames, output, config, method, target, jobs, threads, work_folder, as_json)
+        return
     from bjerrum.frames import read_frames
     from bjerrum.labelling import label_frames, write_labelled
-    from bjerrum.reference.choose import reference_of
+    from bjerrum.reference.choose import reference_of, write_corrections
 
-    reference = reference_of(method, config, ranks=ranks, threads=threads)
     configurations = read_frames(frames)
+    corrections = output.with_name(output.name + ".grid.json")
+    reference = reference_of(
+        method, configurations, config, ranks=ranks, threads=threads, corrections=corrections
+    )
     if output.suffix not in {".xyz", ".extxyz"}:
         raise InputError(f"{output}: expected a name that ends in .extxyz or .xyz")
     known = read_frames(output, labelled=True) if output.is_file() else []
@@ -131,6 +147,7 @@ def label(
             max_hours=max_hours,
             announce=console.announce,
         )
+    write_corrections(corrections, reference)
     write_labelled(output, labelled)
     summary = {
         "output": str(output),
@@ -151,3 +168,51 @@ def label(
         )
     if labelled.waiting:
         typer.echo(f"{labelled.waiting} frames wait; run the same command again to go on")
+
+
+def _converge(
+    frames: Path,
+    output: Path,
+    config: Path | None,
+    method: str,
+    target: float,
+    jobs: int,
+    threads: int,
+    work_folder: Path | None,
+    as_json: bool,
+) -> None:
+    from bjerrum.convergence import chosen_settings, converge_frame, write_settings
+    from bjerrum.frames import read_frames
+    from bjerrum.reference.choose import cp2k_settings_of
+    from bjerrum.reference.cp2k import Cp2kProgram, find_cp2k
+
+    if output.suffix != ".toml":
+        raise InputError(f"{output}: expected a name that ends in .toml for the settings chosen")
+    settings = cp2k_settings_of(method, config)
+    atoms = read_frames(frames)[0]
+    folder = work_folder or output.with_name(output.name + ".labels")
+    with Console() as console:
+        result = converge_frame(
+            atoms,
+            settings,
+            Cp2kProgram(find_cp2k(), threads=threads),
+            folder,
+            target=target,
+            jobs=jobs,
+            announce=console.announce,
+        )
+    write_settings(output, chosen_settings(settings, result), result)
+    if as_json:
+        print_results(result, as_json)
+        return
+    for row in result["variants"]:
+        typer.echo(
+            f"{row['name']:<32s} {row['cpu_seconds']:7.0f} CPU s  noise {row['noise']:6.1f}  "
+            f"error {row['error']:6.1f} meV/angstrom"
+        )
+    for row in result["finite_differences"]:
+        typer.echo(
+            f"atom {row['atom']} {row['element']}: force {row['force']:.4f}, "
+            f"difference {row['difference']:.4f} eV/angstrom"
+        )
+    typer.echo(f"chosen: {result['chosen']}; settings: {output}")

@@ -8,6 +8,7 @@ constraint forces. The model itself: :mod:`bjerrum.reference.classical_system`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +102,16 @@ class ClassicalReference:
         """Label the configuration; nothing is written into ``folder``."""
         energy, forces = self.energy_and_forces(atoms)
         return Label(LabelStatus.CONVERGED, energy, forces, info=self.describe())
+
+    def calibration(self, frames: Sequence[Atoms]) -> list[tuple[int, Atoms]]:
+        """Return nothing: the labels need no correction."""
+        return []
+
+    def refine(
+        self, frames: Sequence[Atoms | None], calibration: Sequence[tuple[int, Atoms | None]]
+    ) -> list[Atoms | None]:
+        """Return the frames as they are."""
+        return list(frames)
 
     def stop(self) -> None:
         """Do nothing: a label takes milliseconds."""

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,12 @@ from bjerrum.reference.cp2k_input import (
 )
 from bjerrum.reference.cp2k_output import Cost, parse_cost, parse_label
 from bjerrum.reference.cp2k_settings import Cp2kSettings
+from bjerrum.reference.egg_box import (
+    CALIBRATION_FRAMES,
+    OFFSETS_ANGSTROM,
+    EggBox,
+    fit_egg_box,
+)
 from bjerrum.reference.grid_noise import grid_shifts, without_net_force
 from bjerrum.reference.label import Label, LabelStatus
 
@@ -132,16 +139,19 @@ class Cp2kReference:
 
     settings  level of theory and numerical settings
     program   how CP2K is called; default: one process, one thread
+    egg_boxes corrections of the grid error that were measured before; :meth:`refine` adds to them
     """
 
     def __init__(
         self,
         settings: Cp2kSettings,
         program: Cp2kProgram | None = None,
+        egg_boxes: Sequence[EggBox] = (),
     ) -> None:
         self.settings = settings
         self.name: str = settings.method
         self.program = program or Cp2kProgram(find_cp2k())
+        self.egg_boxes = [box for box in egg_boxes if box.settings_hash == settings.hash]
         self.version = cp2k_version(self.program.path)
 
     def stop(self) -> None:
@@ -171,6 +181,43 @@ class Cp2kReference:
         if self.settings.method == "dc-r2scan":
             exchange_range(atoms, self.settings)
 
+    def calibration(self, frames: Sequence[Atoms]) -> list[tuple[int, Atoms]]:
+        """Return the first frames of each cell, displaced, where the grid error is to be fitted."""
+        if self.settings.grid_correction != "fit":
+            return []
+        members: dict[tuple[float, ...], list[int]] = {}
+        for index, atoms in enumerate(frames):
+            if not any(box.is_of(atoms) for box in self.egg_boxes):
+                members.setdefault(tuple(np.round(atoms.cell.array.ravel(), 6)), []).append(index)
+        found = []
+        for indices in members.values():
+            for index in indices[:CALIBRATION_FRAMES]:
+                for offset in OFFSETS_ANGSTROM:
+                    moved = frames[index].copy()
+                    moved.positions += offset
+                    found.append((index, moved))
+        return found
+
+    def refine(
+        self, frames: Sequence[Atoms | None], calibration: Sequence[tuple[int, Atoms | None]]
+    ) -> list[Atoms | None]:
+        """Subtract the egg-box error where it was to be fitted; what cannot be yet is None."""
+        if self.settings.grid_correction != "fit":
+            return list(frames)
+        groups: dict[int, list[Atoms]] = {}
+        for index, moved in calibration:
+            original = frames[index]
+            if moved is not None and original is not None:
+                groups.setdefault(index, [original]).append(moved)
+        cells: dict[tuple[float, ...], list[list[Atoms]]] = {}
+        for group in groups.values():
+            cells.setdefault(tuple(np.round(group[0].cell.array.ravel(), 6)), []).append(group)
+        self.egg_boxes += [fit_egg_box(each) for each in cells.values() if len(each) > 1]
+        return [frame and self._corrected(frame) for frame in frames]
+
+    def _corrected(self, frame: Atoms) -> Atoms | None:
+        return next((box.correct(frame) for box in self.egg_boxes if box.fits(frame)), None)
+
     def label(self, atoms: Atoms, folder: Path) -> Label:
         """Label the configuration, averaged over the settings' translations.
 
@@ -197,6 +244,7 @@ class Cp2kReference:
             label_seconds=round(time.perf_counter() - begin, 1),
             label_cpu_seconds=round(cpu_seconds, 1),
             scf_steps=sum(cost.scf_steps for cost in costs),
+            grid=list(costs[0].grid),
         )
 
     def _calculate(self, atoms: Atoms, folder: Path, name: str) -> tuple[Label, Cost, float]:

@@ -137,7 +137,7 @@ def _dft(atoms: Atoms, settings: Cp2kSettings) -> dict[str, Any]:
         "XC": r2scan,
         "RESPONSE_SOLVER": {
             "METHOD": "MO_SOLVER",
-            "PRECONDITIONER": "FULL_SINGLE_INVERSE",
+            "PRECONDITIONER": "FULL_ALL",
             "EPS": settings.response_tolerance,
         },
     }

@@ -71,8 +71,11 @@ class Cp2kSettings(Spec):
     rel_cutoff_ry  which grid a Gaussian goes to
     smoothing      of the density in the exchange-correlation functional. It lowers grid noise by
                    replacing the functional: forces move by tens of meV/angstrom.
-    translations   labels are averages over this many positions relative to the grid, which cancels
-                   most of the grid noise (:mod:`.grid_noise`)
+    grid_correction  of the egg-box error. "fit" measures it on a few frames and subtracts it from
+                   all (:mod:`.egg_box`): one calculation per label, many frames in one cell.
+                   "average" labels each frame at two positions on the grid (:mod:`.grid_noise`).
+                   "auto" is the first from FRAMES_FOR_FIT frames per cell on, else the second.
+    translations   positions on the grid that a label is the average of
     subtract_net_force   the net force is grid error: no external field acts
     """
 
@@ -81,22 +84,48 @@ class Cp2kSettings(Spec):
     cutoff_ry: Annotated[float, Field(ge=100, le=5000)] = 800.0
     rel_cutoff_ry: Annotated[float, Field(ge=20, le=500)] = 40.0
     n_grids: Annotated[int, Field(ge=1, le=8)] = 5
-    eps_default: Tolerance = 1e-10
+    eps_default: Tolerance = 1e-8
     smoothing: Smoothing = "none"
     scf: ScfSpec = ScfSpec()
     exchange: ExchangeSpec = ExchangeSpec()
     response_tolerance: Tolerance = 1e-8
-    translations: Literal[1, 2, 4] = 2
-    subtract_net_force: bool = True
+    grid_correction: Literal["auto", "fit", "average", "none"] = "auto"
+    translations: Literal[1, 2, 4] = 1
+    subtract_net_force: bool = False
     noise_mev_per_angstrom: NotNegative | None = None
 
     @property
     def hash(self) -> str:
         """Identity of what determines a label: SHA-256 of the canonical JSON, 16 digits."""
-        content = self.model_dump(mode="json", exclude={"noise_mev_per_angstrom"})
+        content = self.model_dump(
+            mode="json", exclude={"noise_mev_per_angstrom", "grid_correction"}
+        )
         del content["exchange"]["memory_mib"]
         canonical = json.dumps(content, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+FRAMES_FOR_FIT: Final = 8
+
+
+def resolved(settings: Cp2kSettings, frames_per_cell: int) -> Cp2kSettings:
+    """Return the settings with "auto" decided and what the correction needs set.
+
+    frames_per_cell  the least number of frames that share a cell
+    """
+    correction = settings.grid_correction
+    if correction == "auto":
+        correction = "fit" if frames_per_cell >= FRAMES_FOR_FIT else "average"
+    if correction == "none":
+        return settings
+    fit = correction == "fit"
+    return settings.model_copy(
+        update={
+            "grid_correction": correction,
+            "translations": 1 if fit else max(2, settings.translations),
+            "subtract_net_force": not fit,
+        }
+    )
 
 
 PUBLISHED: Final = Cp2kSettings(
@@ -107,7 +136,6 @@ PUBLISHED: Final = Cp2kSettings(
     scf=ScfSpec(method="ot", tolerance=1e-6),
     exchange=ExchangeSpec(operator="full", admm_correction="pbex", eps_schwarz=1e-5),
     response_tolerance=1e-6,
-    translations=1,
-    subtract_net_force=False,
+    grid_correction="none",
 )
 """Grid, smoothing, screening and exchange of arXiv:2310.12535 (shared inputs of its repository)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +82,22 @@ class Reference(Protocol):
 
     def check(self, atoms: Atoms) -> None:
         """Raise InputError if the method cannot treat this configuration; cheap."""
+        ...
+
+    def calibration(self, frames: Sequence[Atoms]) -> list[tuple[int, Atoms]]:
+        """Return further configurations to label, and to which frame each belongs.
+
+        They measure what :meth:`refine` corrects; usually none.
+        """
+        ...
+
+    def refine(
+        self, frames: Sequence[Atoms | None], calibration: Sequence[tuple[int, Atoms | None]]
+    ) -> list[Atoms | None]:
+        """Return the labelled frames with corrections that need more than one label.
+
+        None stands for a label that there is not, or not yet, or that cannot be corrected yet.
+        """
         ...
 
     def label(self, atoms: Atoms, folder: Path) -> Label:
