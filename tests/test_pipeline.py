@@ -91,6 +91,7 @@ def test_the_chain_answers(undisturbed):
     assert found["question"]["n_pairs"] == 2
     assert set(found["rdfs"]) == {"Li-O", "O-O"}
     assert all(check["passed"] for check in found["checks"])
+    assert found["thermodynamics"]["salt"] == "LiCl"
     assert (undisturbed / "report.html").stat().st_size > 10_000
     assert not list(undisturbed.glob("steps/*.partial"))
 

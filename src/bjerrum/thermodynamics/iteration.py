@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from scipy.linalg import LinAlgWarning
 from scipy.optimize import NoConvergence, anderson, newton_krylov
 
 from bjerrum.estimate import FloatArray
@@ -30,7 +32,8 @@ def find_root(
     """
     best, least = guess, math.inf
     for method in (_mix,) if quick else (_mix, _mix_carefully, _newton):
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", LinAlgWarning)
             try:
                 found = method(residual, guess)
                 size = float(np.max(np.abs(residual(found))))
