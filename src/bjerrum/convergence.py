@@ -25,6 +25,7 @@ from bjerrum.estimate import FloatArray
 from bjerrum.files import write_whole
 from bjerrum.labelling import label_frames
 from bjerrum.reference.cp2k import Cp2kProgram, Cp2kReference
+from bjerrum.reference.cp2k_input import exchange_range
 from bjerrum.reference.cp2k_settings import (
     PUBLISHED,
     Cp2kSettings,
@@ -99,7 +100,7 @@ def limit_of(settings: Cp2kSettings) -> Variant:
     )
 
 
-def variants_of(settings: Cp2kSettings) -> list[Variant]:
+def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
     """Return the chosen settings first, then what differs from them in one respect each."""
 
     def changed(name: str, systematic: bool = False, **update: Any) -> Variant:
@@ -108,6 +109,7 @@ def variants_of(settings: Cp2kSettings) -> list[Variant]:
     def exchange(**update: Any) -> ExchangeSpec:
         return settings.exchange.model_copy(update=update)
 
+    shorter = round(0.8 * exchange_range(atoms, settings), 3)
     plain_operator = ExchangeSpec(operator="full", eps_schwarz=settings.exchange.eps_schwarz)
     return [
         Variant("chosen", settings),
@@ -124,7 +126,7 @@ def variants_of(settings: Cp2kSettings) -> list[Variant]:
         changed("SCF 1e-7", scf=ScfSpec(tolerance=1e-7)),
         changed("basis DZVP-MOLOPT-SCAN", systematic=True, basis="DZVP-MOLOPT-SCAN"),
         changed("basis TZV2P-MOLOPT-SCAN", systematic=True, basis="TZV2P-MOLOPT-SCAN"),
-        changed("exchange range 2.5 angstrom", True, exchange=exchange(range_angstrom=2.5)),
+        changed("exchange range x 0.8", True, exchange=exchange(range_angstrom=shorter)),
         changed("exchange operator 1/r", systematic=True, exchange=plain_operator),
         Variant("published", PUBLISHED, systematic=True),
     ]
@@ -217,7 +219,7 @@ def converge_frame(
     Returns plain data: frame, target, variants (the limit first), chosen, finite_differences.
     """
     base = resolved(settings.model_copy(update={"grid_correction": "average"}), 1)
-    candidates = variants_of(base)
+    candidates = variants_of(base, atoms)
     limit = limit_of(base)
     rows = measure(atoms, candidates, limit, program, folder, jobs=jobs, announce=announce)
     best = choose(rows, target)
@@ -241,10 +243,10 @@ def converge_frame(
     }
 
 
-def chosen_settings(settings: Cp2kSettings, result: dict[str, Any]) -> Cp2kSettings:
+def chosen_settings(settings: Cp2kSettings, atoms: Atoms, result: dict[str, Any]) -> Cp2kSettings:
     """Return the settings that a convergence test chose, with the noise that it measured."""
     base = resolved(settings.model_copy(update={"grid_correction": "average"}), 1)
-    named = {variant.name: variant.settings for variant in variants_of(base)}
+    named = {variant.name: variant.settings for variant in variants_of(base, atoms)}
     row = next(row for row in result["variants"] if row["name"] == result["chosen"])
     noise = {"noise_mev_per_angstrom": round(row["noise"], 2)}
     return named[result["chosen"]].model_copy(update=noise)

@@ -201,7 +201,7 @@ def _converge(
             jobs=jobs,
             announce=console.announce,
         )
-    write_settings(output, chosen_settings(settings, result), result)
+    write_settings(output, chosen_settings(settings, atoms, result), result)
     if as_json:
         print_results(result, as_json)
         return
