@@ -37,7 +37,7 @@ ALONE = {
     "files": {"errors"},
     "console": {"errors"},
     "literature": {"errors", "units", "estimate"},
-    "properties": {"errors", "units", "estimate", "checks", "trajectory"},
+    "properties": {"errors", "units", "estimate", "files", "checks", "trajectory"},
     "report": {"errors", "files", "specification"},
 }
 """Parts that know nothing but these: storage knows no chemistry, properties no potential, and
