@@ -37,11 +37,12 @@ from bjerrum.reference.cp2k_elements import (
 from bjerrum.reference.cp2k_input import (
     COORDINATES,
     PROJECT,
+    WAVEFUNCTION,
     exchange_range,
     single_point_input,
 )
 from bjerrum.reference.cp2k_output import Cost, parse_cost, parse_label
-from bjerrum.reference.cp2k_settings import Cp2kSettings
+from bjerrum.reference.cp2k_settings import Cp2kSettings, ScfSpec
 from bjerrum.reference.egg_box import (
     CALIBRATION_FRAMES,
     OFFSETS_ANGSTROM,
@@ -222,7 +223,7 @@ class Cp2kReference:
         """Label the configuration, averaged over the settings' translations.
 
         Each translation starts from the wavefunction of the one before: the orbitals move with
-        the atoms. ``folder`` keeps inputs and outputs; translations that an interrupted call has
+        the atoms. Where diagonalisation does not converge, orbital transformation is tried. ``folder`` keeps inputs and outputs; translations that an interrupted call has
         finished there are read, not computed again.
         """
         labels: list[Label] = []
@@ -233,19 +234,33 @@ class Cp2kReference:
             if index:
                 moved.positions += shift @ _grid_vectors(atoms, costs[0].grid)
             label, cost, seconds = self._calculate(moved, folder, f"translation-{index}")
+            if label.status is LabelStatus.SCF_NOT_CONVERGED and self._fallback is not None:
+                (folder / WAVEFUNCTION).unlink(missing_ok=True)
+                label, cost, more = self._fallback._calculate(
+                    moved, folder, f"translation-{index}-ot"
+                )
+                seconds += more
             if label.status is not LabelStatus.CONVERGED:
                 return label
             labels.append(label)
             costs.append(cost)
             cpu_seconds += seconds
         for path in (*folder.glob(f"{PROJECT}-*"), folder / COORDINATES):
-            path.unlink()
+            path.unlink(missing_ok=True)
         return self._average(atoms, labels).with_info(
             label_seconds=round(time.perf_counter() - begin, 1),
             label_cpu_seconds=round(cpu_seconds, 1),
             scf_steps=sum(cost.scf_steps for cost in costs),
             grid=list(costs[0].grid),
         )
+
+    @property
+    def _fallback(self) -> Cp2kReference | None:
+        """The same with the slower, surer SCF; None if this is it."""
+        if self.settings.scf.method == "ot":
+            return None
+        scf = ScfSpec(method="ot", tolerance=self.settings.scf.tolerance / 10, max_steps=200)
+        return Cp2kReference(self.settings.model_copy(update={"scf": scf}), self.program)
 
     def _calculate(self, atoms: Atoms, folder: Path, name: str) -> tuple[Label, Cost, float]:
         """Run one calculation, or read it if its output is there; also return its CPU seconds."""
