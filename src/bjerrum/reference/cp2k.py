@@ -223,8 +223,9 @@ class Cp2kReference:
         """Label the configuration, averaged over the settings' translations.
 
         Each translation starts from the wavefunction of the one before: the orbitals move with
-        the atoms. Where diagonalisation does not converge, orbital transformation is tried. ``folder`` keeps inputs and outputs; translations that an interrupted call has
-        finished there are read, not computed again.
+        the atoms. Where diagonalisation does not converge, orbital transformation is tried.
+        ``folder`` keeps inputs and outputs; translations that an interrupted call has finished
+        there are read, not computed again.
         """
         labels: list[Label] = []
         costs: list[Cost] = []
