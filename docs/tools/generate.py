@@ -29,7 +29,8 @@ from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
 
 METHOD_ORDER = (
-    *("system", "density", "literature", "units", "boxes", "reference", "electrostatics", "ewald"),
+    *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
+    *("separations", "sampling", "reference", "labelling", "convergence"),
     *(
         "frames",
         "dataset",
