@@ -27,6 +27,7 @@ from bjerrum.report.document import RunDocument
 from bjerrum.system import SALTS
 from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
+from label_tables import comparison_table, convergence_table, data_table
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
@@ -337,5 +338,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "models": model_cards,
     "salts": salts,
     "errors": error_classes,
+    "label convergence": convergence_table,
+    "label data": data_table,
+    "label comparison": comparison_table,
 }
 """What ``<!-- generated: NAME -->`` in a page stands for."""
