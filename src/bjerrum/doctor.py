@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Announce = Callable[[str, int, int], None]
 
 _WATER_EDGE_ANGSTROM: Final = 6.0
+_WATER_ENERGY_EV: Final = -467.86
+"""r2SCAN, DZVP-MOLOPT-SR, of one_water at 800 Ry (CP2K 2023.1)."""
 _LARGEST_WATER_FORCE: Final = 5.0
 """eV/angstrom, for a water within 0.02 angstrom of its equilibrium bond length."""
 _LARGEST_MIRROR_ERROR: Final = 0.5
@@ -117,7 +119,7 @@ def _try_model() -> str:
 
 
 def _try_cp2k() -> str:
-    """Label one water on a coarse grid; energies differ by less than 1 eV from a fine one."""
+    """Label one water on a coarse grid: its energy is within 1 eV of that on a fine one."""
     from bjerrum.reference.cp2k import Cp2kReference
     from bjerrum.reference.cp2k_settings import Cp2kSettings
 
@@ -129,6 +131,8 @@ def _try_cp2k() -> str:
     if label.energy is None or label.forces is None:
         raise ExternalError(f"{label.status}: {label.reason}")
     _expect_forces(label.energy, label.forces)
+    deviation = abs(label.energy - _WATER_ENERGY_EV)
+    _expect(deviation < 1, f"energy {label.energy:.2f} eV, expected {_WATER_ENERGY_EV} +- 1")
     largest = float(abs(label.forces).max())
     _expect(largest < _LARGEST_WATER_FORCE, f"a force of {largest:.1f} eV/angstrom in one water")
     mirror = float(abs(label.forces[1] * [-1, 1, 1] - label.forces[2]).max())
