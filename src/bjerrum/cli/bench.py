@@ -86,8 +86,8 @@ def bench_analysis(
 
 @bench.command("label")
 def bench_label(
-    frame: Annotated[
-        Path | None, typer.Argument(help="Frame to label; default: 1 LiCl + 8 H2O.")
+    frames: Annotated[
+        Path | None, typer.Argument(help="Two frames of one cell; default: 1 LiCl + 8 H2O.")
     ] = None,
     work_folder: Annotated[
         Path, typer.Option(help="Keeps every calculation, so that the command can go on.")
@@ -99,10 +99,10 @@ def bench_label(
     from bjerrum.bench.label import bench_label as measure
     from bjerrum.frames import read_frames
     from bjerrum.reference.cp2k import Cp2kProgram, find_cp2k
-    from bjerrum.reference.examples import example_frame
+    from bjerrum.reference.examples import example_frames
 
-    atoms = read_frames(frame)[0] if frame else example_frame()
+    configurations = read_frames(frames) if frames else example_frames()
     program = Cp2kProgram(find_cp2k(), threads=threads)
     with Console() as console:
-        result = measure(atoms, program, work_folder, announce=console.announce)
+        result = measure(configurations, program, work_folder, announce=console.announce)
     print_results(result, as_json)

@@ -9,8 +9,8 @@ from ase import Atoms
 from bjerrum.frames import read_frames
 
 
-def example_frame() -> Atoms:
-    """Return 1 LiCl + 8 H2O in 6.49 angstrom, from dynamics with licl-nnp1 at 298 K."""
+def example_frames() -> list[Atoms]:
+    """Return two frames of 1 LiCl + 8 H2O in 6.49 angstrom, from licl-nnp1 at 298 K."""
     source = resources.files("bjerrum.reference") / "data" / "licl_8_waters.extxyz"
     with resources.as_file(source) as path:
-        return read_frames(path)[0]
+        return read_frames(path)
