@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bjerrum.cli.options import JsonFlag, print_results
+from bjerrum.cli.trajectories import Reading
 from bjerrum.errors import InputError
 
 analyse = typer.Typer(help="Measure properties of any trajectory.", no_args_is_help=True)
@@ -32,6 +33,13 @@ def analyse_structure(
     frame_interval_ps: Annotated[
         float | None, typer.Option(help="Time between frames, where the file has no times.")
     ] = None,
+    beyond_half_box: Annotated[
+        bool, typer.Option("--beyond-half-box", help="g(r) up to the corners of a cubic box.")
+    ] = False,
+    distributions: Annotated[
+        bool,
+        typer.Option("--distributions", help="Also of coordination numbers and of angles."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Radial distribution functions, first peaks and coordination numbers with error bars."""
@@ -47,12 +55,40 @@ def analyse_structure(
         elements=_element_map(element or []),
         cell=cell,
         frame_interval_ps=frame_interval_ps,
+        beyond_half_box=beyond_half_box,
     )
+    data = result.to_json()
+    if distributions:
+        reading = Reading(skip_ps, topology, tuple(element or ()), cell, frame_interval_ps)
+        data["distributions"] = _distributions(data["pairs"], trajectories, reading)
     if as_json:
-        print_results(result.to_json(), as_json)
+        print_results(data, as_json)
         return
-    for pair, found in result.to_json()["pairs"].items():
+    for pair, found in data["pairs"].items():
         typer.echo(f"{pair}: {_peak_line(found)}")
+    for pair, found in data.get("distributions", {}).items():
+        typer.echo(f"{pair}: {_share_line(found['coordination'])}")
+
+
+def _distributions(
+    pairs: dict[str, Any], trajectories: list[Path], reading: Reading
+) -> dict[str, Any]:
+    """Measure neighbours up to the first minimum of each pair that has one."""
+    from bjerrum.properties.coordination import coordination_distribution
+
+    found = {}
+    for pair, structure in pairs.items():
+        radius = structure["minimum_angstrom"]
+        if radius is not None:
+            centre, neighbour = pair.split("-")
+            runs = [reading.run(path) for path in trajectories]
+            found[pair] = coordination_distribution(runs, centre, neighbour, radius).to_json()
+    return found
+
+
+def _share_line(found: dict[str, Any]) -> str:
+    shares = zip(found["number"], found["share"], strict=True)
+    return "neighbours " + ", ".join(f"{n:.0f}: {100 * s:.1f} %" for n, s in shares if s > 5e-4)
 
 
 def _element_map(items: list[str]) -> dict[str, str] | None:

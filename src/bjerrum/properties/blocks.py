@@ -105,9 +105,10 @@ def bootstrap(
     """Return a function of mean quantities with a bootstrap error over runs and blocks.
 
     Blocks of all runs are drawn with replacement; of four or more runs also whole runs, whose error
-    is used if it exceeds that of the blocks by more than chance (F-test, as in mean_statistics): then
-    a run holds a slow mode that its blocks do not show. An error is half the central 68.3 % of the
-    resampled values (Efron 1979), widened by sqrt(n/(n - 1)) and Student's t for n blocks or runs.
+    is used if it exceeds that of the blocks by more than chance (F-test, as in mean_statistics):
+    then a run holds a slow mode that its blocks do not show. An error is half the central 68.3 % of
+    the resampled values (Efron 1979), widened by sqrt(n/(n - 1)) and Student's t for n blocks or
+    runs.
 
     replicas      one (n_samples, ...) per run
     function      of one sample's shape, applied to means

@@ -36,6 +36,9 @@ MDANALYSIS_SUFFIXES: Final = frozenset(
 TIMED_FORMATS: Final = frozenset({"DCD", "XTC", "TRR", "NCDF", "TNG", "H5MD"})
 """Formats that store times; for others MDAnalysis makes them up (1 ps per frame)."""
 
+FORCE_FIELD_NAMES: Final = {"SOD": "Na", "POT": "K", "CLA": "Cl", "LIT": "Li", "CES": "Cs"}
+"""CHARMM's names of ions, which spell no element."""
+
 LAMMPS_FIRST_LINE: Final = "ITEM: TIMESTEP"
 
 
@@ -92,12 +95,23 @@ def symbols_of(
         name for name, symbol in known.items() if symbol not in atomic_numbers or symbol == "X"
     ]
     if wrong:
-        example = ", ".join(f"{name}=O" for name in wrong[:1])
+        offered = " ".join(f"--element {name}={_likely_element(name)}" for name in wrong)
         raise FrameError(
             f"{path}: atom names {', '.join(wrong)} are no chemical elements: say which they are "
-            f"(elements, on the command line --element {example})"
+            f"(elements, on the command line for example {offered})"
         )
     return tuple(known[name] for name in names)
+
+
+def _likely_element(name: str) -> str:
+    """Return the element that a name most likely means; O where there is no telling."""
+    letters = "".join(character for character in name if character.isalpha()).upper()
+    if letters in FORCE_FIELD_NAMES:
+        return FORCE_FIELD_NAMES[letters]
+    two, one = letters[:2].capitalize(), letters[:1]
+    if two in ("Li", "Na", "Cl", "Br", "Cs", "Rb", "Mg", "Ca", "Zn"):
+        return two
+    return one if one in ("H", "O", "K", "F", "I", "C", "N", "S", "P") else "O"
 
 
 Reader = Callable[[Path, Path | None, int], Iterator[Frame]]
