@@ -23,17 +23,24 @@ from bjerrum.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 _NUMBER: Final = r"(-?\d+\.\d+(?:E[+-]?\d+)?)"
 _ENERGY: Final[dict[Method, re.Pattern[str]]] = {
     "dc-r2scan": re.compile(rf"^ *Etotal Energy Functional +{_NUMBER}", re.MULTILINE),
-    "r2scan": re.compile(rf"^ ENERGY\| Total FORCE_EVAL .* energy \[.*\]: +{_NUMBER}", re.M),
+    "r2scan": re.compile(rf"^ ENERGY\| Total FORCE_EVAL .* energy \[.*\]:? +{_NUMBER}", re.M),
 }
 _FORCES: Final = re.compile(
-    r"^ ATOMIC FORCES in \[a\.u\.\]\n+.*\n((?: +\d+ +\d+ +[A-Z][a-z]? .*\n)+)", re.MULTILINE
+    r"^ ATOMIC FORCES in \[a\.u\.\]\n+.*\n((?: +\d+ +\d+ +[A-Z][a-z]? .*\n)+)"
+    r"|^ FORCES\| Atomic forces \[(?:a\.u\.|hartree/bohr)\]\n.*\n((?: FORCES\| +\d+ .*\n)+)",
+    re.MULTILINE,
 )
+"""The second form is that of 2024 and later."""
 _POSITIONS: Final = re.compile(
     r"MODULE QUICKSTEP: +ATOMIC COORDINATES IN ANGSTROM\n\n.*\n\n?"
     r"((?: +\d+ +\d+ +[A-Z][a-z]? .*\n)+)"
 )
 _FAILED_SCF: Final = re.compile(r"SCF run NOT converged|\*\*\* WARNING.*SCF.*not converged", re.I)
-_FAILED_RESPONSE: Final = re.compile(r"linear solver (?:has )?not converged", re.IGNORECASE)
+_CONVERGED_SCF: Final = "SCF run converged in"
+_CONVERGED_RESPONSE: Final = "linear solver converged in"
+_FAILED_RESPONSE: Final = re.compile(
+    r"linear solver (?:did not converge|didn't converge|(?:has )?not converged)", re.IGNORECASE
+)
 _ABORT: Final = re.compile(r"\[ABORT\](.*?)\n *(?:=====|\*{20})", re.DOTALL)
 _FINISHED: Final = "PROGRAM ENDED AT"
 _POSITION_TOLERANCE_ANGSTROM: Final = 2e-5
@@ -64,10 +71,14 @@ def parse_label(text: str, atoms: Atoms, method: Method) -> Label:
         return Label(LabelStatus.RESPONSE_NOT_CONVERGED, reason="in the response equation")
     if _FINISHED not in text:
         return Label(LabelStatus.TRUNCATED, reason=f"the output stops after {len(text)} characters")
+    unproven = _unproven(text, method)
+    if unproven:
+        return unproven
     mismatch = _mismatch(text, atoms)
     if mismatch:
         return Label(LabelStatus.GEOMETRY_MISMATCH, reason=mismatch)
-    energies, blocks = _ENERGY[method].findall(text), _FORCES.findall(text)
+    energies = _ENERGY[method].findall(text)
+    blocks = [older or newer for older, newer in _FORCES.findall(text)]
     if not energies or len(blocks) != 1:
         return Label(
             LabelStatus.TRUNCATED,
@@ -81,6 +92,16 @@ def parse_label(text: str, atoms: Atoms, method: Method) -> Label:
         energy=float(energies[-1]) * HARTREE_IN_EV,
         forces=forces * (HARTREE_IN_EV / BOHR_IN_ANGSTROM),
     )
+
+
+def _unproven(text: str, method: Method) -> Label | None:
+    """Return a failed label if a finished output does not say in words that it converged."""
+    if _CONVERGED_SCF not in text:
+        return Label(LabelStatus.SCF_NOT_CONVERGED, reason="no word of a converged SCF run")
+    if method == "dc-r2scan" and _CONVERGED_RESPONSE not in text:
+        reason = "no word of a converged response equation"
+        return Label(LabelStatus.RESPONSE_NOT_CONVERGED, reason=reason)
+    return None
 
 
 def parse_cost(text: str) -> Cost:
@@ -125,7 +146,7 @@ def _mismatch(text: str, atoms: Atoms) -> str:
     elements = [row[2] for row in rows]
     if elements != atoms.get_chemical_symbols():
         return f"expected {atoms.get_chemical_formula()}, the output is of other atoms"
-    positions = np.array([[float(x) for x in row[4:7]] for row in rows])
+    positions = np.array([_vector(row[4:7]) for row in rows])
     apart = float(np.abs(positions - atoms.positions).max())
     if not apart < _POSITION_TOLERANCE_ANGSTROM:
         return f"the positions in the output differ by up to {apart:.2g} angstrom"
@@ -133,13 +154,14 @@ def _mismatch(text: str, atoms: Atoms) -> str:
 
 
 def _table(block: str) -> FloatArray:
-    rows = [line.split()[3:6] for line in block.splitlines()]
-    return np.array([[_number(x) for x in row] for row in rows]).reshape(-1, 3)
+    rows = [line.split() for line in block.splitlines()]
+    return np.array([_vector(row[2:5] if row[0] == "FORCES|" else row[3:6]) for row in rows])
 
 
-def _number(text: str) -> float:
-    """Return NaN for Fortran's asterisks and the like."""
+def _vector(words: list[str]) -> list[float]:
+    """Return three numbers; NaN instead of Fortran's asterisks and the like."""
     try:
-        return float(text)
+        numbers = [float(word) for word in words]
     except ValueError:
-        return float("nan")
+        numbers = []
+    return numbers if len(numbers) == 3 else [float("nan")] * 3
