@@ -15,7 +15,7 @@ from bjerrum.thermodynamics.grid import RadialGrid, grid_for
 from bjerrum.thermodynamics.hnc import solve_hnc
 from bjerrum.thermodynamics.inverse import inverse_hnc
 from bjerrum.thermodynamics.ions import Ions, ions_from_table
-from bjerrum.thermodynamics.modified_poisson_boltzmann import solve_symmetric
+from bjerrum.thermodynamics.modified_poisson_boltzmann import FluctuationTerm, solve_symmetric
 from bjerrum.thermodynamics.poisson_boltzmann import (
     central_ion_potential,
     solve_debye_hueckel_exponential,
@@ -370,6 +370,20 @@ def test_reference_fluid_is_carnahan_and_starling():
     phi = 1 + 2 * math.pi / 3 * rho * 4.25**3 * contact
     exact = hard_spheres(ions.densities(3.0), np.full(2, 4.25)).osmotic_coefficient
     assert phi == pytest.approx(exact, rel=5e-3)
+
+
+def test_fluctuation_term_of_known_potentials():
+    """L of a uniform potential is that potential; of 1/r outside the sphere, 1/r (Laplace); of
+    exp(-kappa r)/r it is f + F a f' with f = sinh(kappa a)/(kappa a) exp(-kappa r)/r."""
+    a, kappa, grid = 4.0, 0.3, RadialGrid(2047)
+    term, r = FluctuationTerm(grid, a, kappa), grid.r
+    use = (r > a) & (r < 60)
+    assert term.mean(np.ones_like(r), 0.0)[use] == pytest.approx(1.0)
+    assert term.mean(7.14 / r, 7.14)[use] == pytest.approx(7.14 / r[use])
+    x = kappa * a
+    mean, slope = np.sinh(x) / x, (np.cosh(x) - np.sinh(x) / x) / a
+    exact = (mean + a * slope / (1 + x)) * np.exp(-kappa * r) / r
+    assert term.mean(np.exp(-kappa * r) / r, 1.0)[use] == pytest.approx(exact[use], rel=1e-5)
 
 
 # Back from distribution functions
