@@ -1,6 +1,6 @@
 """The parser on outputs of CP2K 2023.1: real ones, shortened where nothing is read ("[...]").
 
-Made for one water molecule in 6 angstrom at 200 Ry and for the example frame at 800 Ry. The lines
+Made for one water molecule in 6 angstrom at 200 Ry and for 1 LiCl + 8 H2O at 800 Ry. The lines
 of 2024 and later are rewritten here from the documentation of those versions.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 
 from bjerrum.reference.cp2k_output import parse_cost, parse_label
-from bjerrum.reference.examples import example_frame
 from bjerrum.reference.label import LabelStatus
 
 DATA = Path(__file__).parent / "data" / "cp2k"
@@ -37,6 +37,10 @@ SPOILED = {
     "unknown-keyword": LabelStatus.CRASHED,
     "no-basis-set": LabelStatus.CRASHED,
 }
+
+
+def licl_box() -> Atoms:
+    return ase.io.read(DATA / "licl-8-waters.extxyz")
 
 
 def output(name: str) -> str:
@@ -106,7 +110,7 @@ def test_orbital_transformation_with_its_outer_loop():
 
 
 def test_larger_frame():
-    atoms = example_frame()
+    atoms = licl_box()
     text = output("licl-8-waters")
     label = parse_label(text, atoms, "dc-r2scan")
     assert label.status is LabelStatus.CONVERGED
@@ -172,7 +176,7 @@ def test_no_bad_news_is_not_good_news(sentence, status):
 
 
 def test_newer_versions_abort_without_convergence():
-    """The frame that CP2K 2024.1 and later print (CP2K manual, "How to make a SCF run converge")."""
+    """In the frame that the CP2K manual shows for 2024.1 and later."""
     whole = output("scf-not-converged")
     before = whole[: whole.index(" *** WARNING in qs_scf.F")]
     frame = r"""

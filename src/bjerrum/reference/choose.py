@@ -78,5 +78,7 @@ def write_corrections(path: Path, reference: Reference) -> None:
 
 
 def _frames_per_cell(frames: Sequence[Atoms]) -> int:
+    if not all(atoms.cell.orthorhombic for atoms in frames):
+        return 0  # the egg-box fit is for orthorhombic cells
     cells = Counter(tuple(np.round(atoms.cell.array.ravel(), 6)) for atoms in frames)
     return min(cells.values(), default=0)

@@ -179,6 +179,11 @@ class Cp2kReference:
                 f"frame {atoms.get_chemical_formula()}: expected an even number of electrons in a "
                 f"neutral closed-shell box, got {electrons}; add the missing ion or atom"
             )
+        if self.settings.grid_correction == "fit" and not atoms.cell.orthorhombic:
+            raise InputError(
+                'frame: grid_correction "fit" expects an orthorhombic cell, got an oblique one; '
+                'use "average"'
+            )
         if self.settings.method == "dc-r2scan":
             exchange_range(atoms, self.settings)
 

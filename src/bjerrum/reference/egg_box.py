@@ -126,8 +126,8 @@ class EggBox:
         return same and tuple(frame.info["grid"]) == self.grid and self.is_of(frame)
 
     def is_of(self, atoms: Atoms) -> bool:
-        """Tell whether a configuration has the cell of this correction."""
-        return np.allclose(atoms.cell.lengths(), self.cell_angstrom, atol=1e-6)
+        """Tell whether a configuration has the cell of this correction, which is orthorhombic."""
+        return np.allclose(atoms.cell.array, np.diag(self.cell_angstrom), atol=1e-6)
 
 
 def fit_egg_box(groups: Sequence[Sequence[Atoms]]) -> EggBox:
@@ -198,7 +198,7 @@ def _solve(groups: Sequence[Sequence[Atoms]], grid: Sequence[int]) -> dict[str, 
             if not chosen.any():
                 continue
             design = np.array([-_waves(frame, grid, element)[1] for frame in group])
-            forces = np.array([_balanced(frame)[chosen] for frame in group])
+            forces = np.array([frame.get_forces()[chosen] for frame in group])
             design, forces = design - design.mean(axis=0), forces - forces.mean(axis=0)
             matrix.append(np.moveaxis(design, 1, -1).reshape(-1, len(TERMS)))
             target.append(forces.ravel())
@@ -218,10 +218,6 @@ def _scatter(
         forces = np.array([box.correct(frame).get_forces() for frame in group])
         variances.append(forces.var(axis=0, ddof=1).ravel())
     return EV_IN_MEV**2 * np.concatenate(variances)
-
-
-def _balanced(frame: Atoms) -> FloatArray:
-    return without_net_force(frame.get_forces(), frame.get_chemical_symbols())
 
 
 def _rms(variance: FloatArray) -> float:
