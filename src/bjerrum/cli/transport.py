@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,7 +82,7 @@ def transport(
         temperature=temperature,
         charges=_whole(assignments(charge or [], "--charge", "Zn=2")),
         masses=_real(assignments(mass or [], "--mass", "H=2.014")),
-        viscosity=_viscosity(viscosity, viscosity_error, borrow_viscosity, temperature),
+        viscosity=_viscosity(viscosity, viscosity_error, borrow_viscosity),
         window_ps=_window(window),
         species=species or None,
         keep_drift=keep_drift,
@@ -97,8 +99,8 @@ def transport(
 
 
 def _viscosity(
-    own: float | None, error: float, borrowed: str | None, temperature: float | None
-) -> Viscosity | None:
+    own: float | None, error: float, borrowed: str | None
+) -> Viscosity | Callable[[float], Viscosity] | None:
     from bjerrum.estimate import Estimate
     from bjerrum.properties.finite_size import Viscosity
 
@@ -111,7 +113,8 @@ def _viscosity(
             raise InputError(f"--viscosity-mpa-s: expected a positive viscosity, got {own:g}")
         value = Estimate(value=own, standard_error=error, unit="mPa s", n_effective=1)
         return Viscosity(value, "given by the user as the model's own", borrowed=False)
-    return _borrowed(str(borrowed), 298.15 if temperature is None else temperature)
+    _borrowed(str(borrowed), 298.15)  # wrong names are told before a file is read
+    return partial(_borrowed, str(borrowed))
 
 
 def _borrowed(name: str, temperature: float) -> Viscosity:
@@ -124,10 +127,9 @@ def _borrowed(name: str, temperature: float) -> Viscosity:
         found = constant("water_viscosity_mPa_s", temperature)
         what = "water"
     else:
-        salt, _, molality = name.partition(":")
-        found = solution_viscosity(
-            salt, _number(molality, "--borrow-viscosity", "LiCl:2.6"), temperature
-        )
+        salt, _, text = name.partition(":")
+        molality = _number(text, "--borrow-viscosity", "LiCl:2.6")
+        found = solution_viscosity(salt, molality, temperature)
         what = f"{salt} at {molality:g} mol/kg"
     value = Estimate(value=found.value, standard_error=0.0, unit="mPa s", n_effective=1)
     source = f"borrowed: measured viscosity of {what} at {temperature:g} K, {found.source}"

@@ -7,7 +7,7 @@ or a borrowed one that the caller names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ def analyse_transport(
     temperature: float | None = None,
     charges: Mapping[str, int] | None = None,
     masses: Mapping[str, float] | None = None,
-    viscosity: Viscosity | None = None,
+    viscosity: Viscosity | Callable[[float], Viscosity] | None = None,
     window_ps: tuple[float, float] | None = None,
     species: Sequence[str] | None = None,
     keep_drift: bool = False,
@@ -54,7 +54,8 @@ def analyse_transport(
     temperature  K; default: what the trajectory says
     charges      formal, where :data:`bjerrum.properties.conductivity.CHARGES` has none
     masses       amu, where not natural: {"H": 2.014} for deuterium
-    viscosity    for the finite-size correction; default: from stored stress, else no correction
+    viscosity    for the finite-size correction, or what gives it for a temperature in K; default:
+                 from stored stress, else no correction
     window_ps    lag times of the diffusive window; default: found automatically
     species      whose diffusion is measured; default: all but hydrogen in water
     keep_drift   leave the centre of mass where it moves
@@ -76,7 +77,7 @@ def analyse_transport(
     kelvin = _temperature(temperature, [extra for _, extra in read])
     reasons: dict[str, str] = {}
     found = _diffusion(paths, species, window_ps, reasons)
-    eta = viscosity or _own_viscosity(read, kelvin, reasons)
+    eta = _given_viscosity(viscosity, kelvin) or _own_viscosity(read, kelvin, reasons)
     return TransportResult(
         diffusion=found,
         corrected=_corrected(found, paths[0], kelvin, eta, reasons),
@@ -187,6 +188,16 @@ def _diffusion(
     if failure is not None and not any(found.values()):
         raise failure
     return found
+
+
+def _given_viscosity(
+    viscosity: Viscosity | Callable[[float], Viscosity] | None, kelvin: float | None
+) -> Viscosity | None:
+    if viscosity is None or isinstance(viscosity, Viscosity):
+        return viscosity
+    if kelvin is None:
+        raise InputError("a borrowed viscosity needs a temperature: give it (--temperature)")
+    return viscosity(kelvin)
 
 
 def _own_viscosity(
