@@ -128,8 +128,9 @@ def _compute(
     max_hours: float | None,
     announce: Callable[[str, int, int], None],
 ) -> None:
-    todo = [index for index, step in enumerate(steps) if store.find(step) is None]
-    total, begin, slowest = len(frames), time.monotonic(), 0.0
+    distinct = {step.hash: index for index, step in reversed(list(enumerate(steps)))}
+    todo = [index for index in sorted(distinct.values()) if store.find(steps[index]) is None]
+    total, begin, slowest = len(distinct), time.monotonic(), 0.0
     done = total - len(todo)
     announce("Labelling", done, total)
     running: dict[Future[Result], float] = {}

@@ -8,6 +8,7 @@ constraint forces. The model itself: :mod:`bjerrum.reference.classical_system`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +85,7 @@ class ClassicalReference:
         self.geometry_tolerance_angstrom = geometry_tolerance_angstrom
         self._key: tuple[object, ...] | None = None
         self._context: openmm.Context | None = None
+        self._turn = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
         """Return the force field: with the configuration it determines a label."""
@@ -127,9 +129,10 @@ class ClassicalReference:
         if not np.isfinite(positions).all():
             raise FrameError("positions hold NaN or infinity")
         require_rigid(positions, n_waters, self.force_field, self.geometry_tolerance_angstrom)
-        context = self._context_of(atoms)
-        context.setPositions(positions / NM_IN_ANGSTROM)
-        state = context.getState(getEnergy=True, getForces=True)
+        with self._turn:
+            context = self._context_of(atoms)
+            context.setPositions(positions / NM_IN_ANGSTROM)
+            state = context.getState(getEnergy=True, getForces=True)
         energy = (
             state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL_IN_EV
         )
