@@ -18,6 +18,7 @@ from bjerrum.dataset import (
     add_baseline,
     fit_energy_shifts,
     load_dataset,
+    require_training_frames,
     split_blocks,
     subtract_baseline,
 )
@@ -113,6 +114,43 @@ def test_two_methods_are_refused(path):
     frames = [frame(0), frame(1, method="r2SCAN")]
     with pytest.raises(InputError, match=r"one level of theory, got \['invented', 'r2SCAN'\]"):
         load_dataset(written(path, frames))
+
+
+def test_every_frame_with_nan_is_named(path):
+    frames = [frame(k) for k in range(5)]
+    frames[1].calc.results["forces"][2, 0] = np.nan
+    frames[4].calc.results["energy"] = np.inf
+    with pytest.raises(FrameError, match="frames 1, 4 have NaN or infinity") as caught:
+        load_dataset(written(path, frames))
+    assert "\n" not in str(caught.value)
+
+
+def test_two_settings_of_one_method_are_refused_unless_told(path):
+    frames = [frame(k, settings_hash="abc" if k else "def") for k in range(3)]
+    with pytest.raises(InputError, match=r"settings_hash \['abc', 'def'\] \(frame 0 has the"):
+        load_dataset(written(path, frames))
+    assert load_dataset(path, mixed=True).method == "invented"
+    frames = [frame(0), frame(1, method="r2SCAN")]
+    assert load_dataset(written(path, frames), mixed=True).method == "invented + r2SCAN"
+
+
+def test_too_few_training_frames_are_refused(path):
+    dataset = load_dataset(written(path, [frame(k, seed=k) for k in range(5)]))
+    with pytest.raises(InputError, match=r"at least 4 frames.* 2 for validation.*got 3"):
+        require_training_frames(dataset, split_blocks(dataset, n_validation=1, n_test=1, seed=0))
+    require_training_frames(dataset, split_blocks(dataset, n_validation=1, n_test=0, seed=0))
+
+
+def test_an_element_that_only_the_test_blocks_hold_is_refused(path):
+    frames = [frame(k, seed=k, formula="Li2Cl2OH2" if k else "K2Cl2OH2") for k in range(6)]
+    dataset = load_dataset(written(path, frames))
+    for seed in range(40):
+        split = split_blocks(dataset, n_validation=1, n_test=1, seed=seed)
+        if "0" in split.train:
+            require_training_frames(dataset, split)
+        else:
+            with pytest.raises(InputError, match="training blocks hold no K"):
+                require_training_frames(dataset, split)
 
 
 def test_missing_forces_are_refused(path):

@@ -17,9 +17,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from bjerrum.electrostatics import ScreenedCoulomb
-from bjerrum.errors import InputError
+from bjerrum.errors import FrameError, InputError
 from bjerrum.files import sha256_of
-from bjerrum.frames import read_frames
+from bjerrum.frames import check_frame, read_frames
 
 ABSURD_FORCE = 100.0
 """eV/angstrom. Thermal forces on any atom of a liquid stay below a tenth of this."""
@@ -29,6 +29,12 @@ BLOCK_KEYS = ("block", "seed", "trajectory")
 
 UNNAMED_BLOCKS = 20
 """Contiguous stretches into which frames are cut that name no block."""
+
+LEVEL_KEYS = ("method", "settings_hash")
+"""Frame keys that together name the level of theory of a label."""
+
+MIN_TRAINING_FRAMES = 4
+"""Fewer say nothing about a liquid: their errors would be of one configuration."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,18 @@ class Split:
     test: tuple[str, ...]
 
 
-def load_dataset(path: Path) -> Dataset:
+def load_dataset(path: Path, *, mixed: bool = False) -> Dataset:
     """Read a labelled extended XYZ file.
 
-    Forces (eV/angstrom) are required, energies (eV, totals) optional; frame keys are ``method``
-    and one of BLOCK_KEYS.
+    Forces (eV/angstrom) are required, energies (eV, totals) optional; frame keys are those of
+    LEVEL_KEYS and one of BLOCK_KEYS.
+
+    mixed  accept several levels of theory; their names are joined
     Raises FrameError for unusable frames, InputError for absurd forces, energies or blocks that
     only some frames have, and several levels of theory; each names the frames.
     """
-    frames = read_frames(path, labelled=True)
+    frames = read_frames(path)
+    _refuse_unlabelled(frames, path)
     absurd = [k for k, a in enumerate(frames) if np.abs(a.get_forces()).max() > ABSURD_FORCE]
     if absurd:
         raise InputError(
@@ -86,12 +95,51 @@ def load_dataset(path: Path) -> Dataset:
     without_energy = [k for k, a in enumerate(frames) if "energy" not in a.calc.results]
     if without_energy and len(without_energy) < len(frames):
         raise InputError(f"{path}: {_named(without_energy)} no energy, the others have")
-    methods = {str(atoms.info.get("method", "unknown")) for atoms in frames}
-    if len(methods) > 1:
-        raise InputError(f"{path}: expected one level of theory, got {sorted(methods)}")
+    method = _level_of(frames, path, mixed=mixed)
     return Dataset(
-        tuple(frames), _blocks_of(frames, path), methods.pop(), Path(path).name, sha256_of(path)
+        tuple(frames), _blocks_of(frames, path), method, Path(path).name, sha256_of(path)
     )
+
+
+def _refuse_unlabelled(frames: Sequence[Atoms], path: Path) -> None:
+    """Raise FrameError for labels that are missing or no numbers; name every frame with NaN."""
+    bad = [
+        k
+        for k, atoms in enumerate(frames)
+        if atoms.calc is not None
+        and not all(
+            np.isfinite(np.asarray(atoms.calc.results[name], dtype=float)).all()
+            for name in ("forces", "energy")
+            if name in atoms.calc.results
+        )
+    ]
+    if len(bad) > 1:
+        raise FrameError(
+            f"{path}: {_named(bad)} NaN or infinity in the forces or the energy; remove these "
+            "frames or label them again"
+        )
+    for k, atoms in enumerate(frames):
+        check_frame(atoms, f"{path}, frame {k}", labelled=True)
+
+
+def _level_of(frames: Sequence[Atoms], path: Path, *, mixed: bool) -> str:
+    """Return the name of the level of theory; raise InputError if there are several."""
+    levels: dict[tuple[str, ...], list[int]] = {}
+    for k, atoms in enumerate(frames):
+        level = tuple(str(atoms.info.get(key, "unknown")) for key in LEVEL_KEYS)
+        levels.setdefault(level, []).append(k)
+    methods = sorted({method for method, _ in levels})
+    if len(levels) > 1 and not mixed:
+        if len(methods) > 1:
+            got = str(methods)
+        else:
+            got = f"{methods[0]!r} with settings_hash {sorted(settings for _, settings in levels)}"
+        rarest = min(levels.values(), key=len)
+        raise InputError(
+            f"{path}: expected one level of theory, got {got} ({_named(rarest)} the rarest); "
+            "split the file, or train with --mixed if their labels agree"
+        )
+    return " + ".join(methods)
 
 
 def _named(indices: Sequence[int]) -> str:
@@ -127,7 +175,8 @@ def split_blocks(dataset: Dataset, *, n_validation: int, n_test: int, seed: int)
     if n_validation < 1 or n_test < 0 or n_validation + n_test >= len(blocks):
         raise InputError(
             f"{dataset.source}: expected more than {n_validation + n_test} trajectory blocks to "
-            f"set {n_validation} aside for validation and {n_test} for test, got {len(blocks)}"
+            f"set {n_validation} aside for validation and {n_test} for test, got {len(blocks)}; "
+            "label more trajectories or lower [split] in the training file"
         )
     order = [blocks[k] for k in np.random.default_rng(seed).permutation(len(blocks))]
     held_back = n_validation + n_test
@@ -136,6 +185,23 @@ def split_blocks(dataset: Dataset, *, n_validation: int, n_test: int, seed: int)
         validation=tuple(sorted(order[n_test:held_back])),
         test=tuple(sorted(order[:n_test])),
     )
+
+
+def require_training_frames(dataset: Dataset, split: Split) -> None:
+    """Raise InputError if the training part has too few frames or lacks an element."""
+    train = dataset.of_blocks(split.train)
+    if len(train) < MIN_TRAINING_FRAMES:
+        raise InputError(
+            f"{dataset.source}: expected at least {MIN_TRAINING_FRAMES} frames for training beside "
+            f"{len(dataset.frames) - len(train)} for validation and test, got {len(train)}; "
+            "label more frames"
+        )
+    missing = sorted(set(dataset.elements) - {s for atoms in train for s in set(atoms.symbols)})
+    if missing:
+        raise InputError(
+            f"{dataset.source}: the training blocks hold no {', '.join(missing)}, which other "
+            "blocks do; choose another split seed or label more frames with it"
+        )
 
 
 def subtract_baseline(frames: Sequence[Atoms], baseline: ScreenedCoulomb) -> list[Atoms]:
