@@ -302,11 +302,11 @@ random = np.random.default_rng(0)
 path = 25 * random.random((1584, 3), dtype=np.float32)
 rdf = RdfAccumulator(symbols, [("Li", "Cl")], np.linspace(0, 12, 121), threads=1)
 paths = PathAccumulator(symbols, memory_bytes=4 * 2**20)
+walk = np.cumsum(0.1 * random.standard_normal((100, 1584, 3), dtype=np.float32), axis=0)
 def feed(first, n):
     steps = first + np.arange(n)
-    moves = 0.1 * random.standard_normal((n, 1584, 3), dtype=np.float32)
     chunk = TrajectoryChunk(symbols=symbols, cell=np.array([25.0] * 3), steps=steps,
-                            times_ps=0.1 * steps, positions=path + np.cumsum(moves, axis=0))
+                            times_ps=0.1 * steps, positions=path + walk)
     rdf.add(chunk); paths.add(chunk)
     path[:] = chunk.positions[-1]
 feed(0, 100); feed(100, 100)

@@ -79,7 +79,7 @@ def automatic_block_length(replicas: Sequence[ArrayLike]) -> int:
     Raises SeriesTooShort where the correlation time is not resolved or fewer than MIN_REPLICAS
     blocks would remain.
     """
-    series = as_replicas(list(replicas))
+    series = [part - part.mean() for part in as_replicas(list(replicas))]
     inefficiency = max(integrated_autocorrelation_time(series), 1.0)
     n = sum(len(part) for part in series)
     length = int(np.ceil((2 * n * inefficiency**2) ** (1 / 3)))
@@ -112,12 +112,13 @@ def bootstrap(
 
     replicas      one (n_samples, ...) per run
     function      of one sample's shape, applied to means
-    block_length  in samples; default: :func:`automatic_block_length` of the first component
+    block_length  in samples; default: :func:`automatic_block_length` of the first component, or
+                  a whole run where that is not resolved and there are four or more
     Raises SeriesTooShort for fewer than MIN_REPLICAS blocks.
     """
     series = as_replicas(list(replicas))
     if block_length is None:
-        block_length = automatic_block_length([p.reshape(len(p), -1)[:, 0] for p in series])
+        block_length = _block_length_or_run([p.reshape(len(p), -1)[:, 0] for p in series])
     runs = [block_means(part, block_length) for part in series if len(part) >= block_length]
     blocks = np.concatenate(runs) if runs else np.zeros((0, 1))
     if len(blocks) < MIN_REPLICAS:
@@ -141,6 +142,15 @@ def bootstrap(
         n_effective=float(n),
         provenance={"method": "bootstrap", "block_length": block_length},
     )
+
+
+def _block_length_or_run(series: Sequence[FloatArray]) -> int:
+    try:
+        return automatic_block_length(series)
+    except SeriesTooShort:
+        if len(series) < MIN_REPLICAS:
+            raise
+        return min(len(part) for part in series)
 
 
 def _bootstrap_error(

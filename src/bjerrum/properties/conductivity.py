@@ -11,9 +11,10 @@ Nernst-Einstein value.
 
 A box gives only one collective displacement: its three components and stretches of the run are the
 samples behind the error bar (a little too wide: of independent walkers it covers the truth in 80 %
-of the cases, because neighbouring stretches are anticorrelated, which is not claimed). Sources: J. P. Hansen and I. R. McDonald, Theory of Simple Liquids,
-section 10.5; K. D. Fong, H. K. Bergstrom, B. D. McCloskey, K. K. Mandadapu, AIChE J. 66, e17091
-(2020).
+of the cases, because neighbouring stretches are anticorrelated, which is not claimed).
+
+Sources: J. P. Hansen and I. R. McDonald, Theory of Simple Liquids, section 10.5; K. D. Fong, H. K.
+Bergstrom, B. D. McCloskey, K. K. Mandadapu, AIChE J. 66, e17091 (2020).
 """
 
 from __future__ import annotations
