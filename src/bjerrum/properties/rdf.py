@@ -294,7 +294,10 @@ def require_radius(r_max: float, cell: FloatArray) -> None:
     """Raise InputError if a sphere of r_max reaches beyond half the cell in any direction."""
     limit = half_width(cell)
     if r_max > limit * (1 + SINGLE_PRECISION):
-        raise InputError(f"r_max must be at most half the box, {limit:.4f} angstrom, got {r_max:g}")
+        raise InputError(
+            f"r_max must be at most half the box, {limit:.4f} angstrom, got {r_max:g} (in a cubic "
+            "box beyond_half_box, --beyond-half-box, goes further)"
+        )
 
 
 def half_width(cell: FloatArray) -> float:

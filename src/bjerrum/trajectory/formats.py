@@ -104,14 +104,14 @@ def symbols_of(
 
 
 def _likely_element(name: str) -> str:
-    """Return the element that a name most likely means; O where there is no telling."""
+    """Return the element that a name most likely means, or a placeholder."""
     letters = "".join(character for character in name if character.isalpha()).upper()
     if letters in FORCE_FIELD_NAMES:
         return FORCE_FIELD_NAMES[letters]
     two, one = letters[:2].capitalize(), letters[:1]
     if two in ("Li", "Na", "Cl", "Br", "Cs", "Rb", "Mg", "Ca", "Zn"):
         return two
-    return one if one in ("H", "O", "K", "F", "I", "C", "N", "S", "P") else "O"
+    return one if one and one in "HOKFICNSP" else "ELEMENT"
 
 
 Reader = Callable[[Path, Path | None, int], Iterator[Frame]]
