@@ -124,7 +124,7 @@ def test_documented_commands_and_options_exist(line):
     [
         ("bjerrum predict box.xyz", "no such command"),
         ("bjerrum run x.toml --resume", "no such option: --resume"),
-        ("bjerrum analyse transport traj.h5", "no such command"),
+        ("bjerrum analyse dielectric traj.h5", "no such command"),
         (".venv/bin/bjerrum build --salts LiCl", "no such option: --salts"),
         ("make everything", "make does not know"),
         ("make run MINUTES=3", "make does not know"),

@@ -200,4 +200,6 @@ def _table(data: dict[str, Any]) -> list[str]:
 
 def _pm(estimate: dict[str, Any]) -> str:
     unit = "" if estimate["unit"] == "1" else f" {estimate['unit']}"
+    if not estimate["standard_error"]:
+        return f"{estimate['value']:.4g}{unit}"
     return f"{estimate['value']:.4g} +- {estimate['standard_error']:.2g}{unit}"

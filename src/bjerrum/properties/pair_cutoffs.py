@@ -87,13 +87,15 @@ def choose_cutoffs(
     shells: Sequence[float] | None = None,
     neighbours: Mapping[tuple[str, str], float] | None = None,
     measured: bool = False,
+    reasons: dict[str, str] | None = None,
 ) -> PairCutoffs:
     """Return cutoffs: those given, else published ones of this salt, else minima of g(r).
 
     rdfs      of :func:`wanted_pairs`, the cation-anion pair first, up to half the box; published
               shells that reach farther are left out
     measured  prefer minima of g(r) to published values
-    Raises NotResolved, naming the option, if a minimum that is needed cannot be told.
+    reasons   takes why a first shell is left out: its minimum cannot be told
+    Raises NotResolved, naming the option, if the contact shell of the pair cannot be told.
     """
     given = dict(neighbours or {})
     pair = next(iter(rdfs))
@@ -115,7 +117,10 @@ def choose_cutoffs(
         elif other in PUBLISHED_NEIGHBOURS and not measured:
             ends[other], sources[name] = PUBLISHED_NEIGHBOURS[other], "published"
         else:
-            ends[other], sources[name] = _minimum(rdfs[other]), "measured"
+            try:
+                ends[other], sources[name] = _minimum(rdfs[other]), "measured"
+            except NotResolved as failure:
+                (reasons if reasons is not None else {})[f"first shell of {name}"] = str(failure)
     return PairCutoffs(chosen, ends, sources)
 
 

@@ -118,14 +118,16 @@ def analyse_pairing(
     neighbours    ends of first shells, {("Li", "Li"): 4.1}, angstrom
     measured      prefer minima of g(r) to published distances
     tolerance_ps  t* of Impey's residence time
-    Raises InputError or FrameError for unusable input, NotResolved if a distance is neither given,
-    published nor resolved in g(r), SeriesTooShort for a single frame.
+    Raises InputError or FrameError for unusable input, NotResolved if the shells of pairs are
+    neither given, published nor resolved in g(r), SeriesTooShort for a single frame.
     """
     if not runs:
         raise InputError("expected at least one trajectory, got none")
     rdfs = _first_pass(runs)
-    cutoffs = choose_cutoffs(rdfs, shells=shells, neighbours=neighbours, measured=measured)
     reasons: dict[str, str] = {}
+    cutoffs = choose_cutoffs(
+        rdfs, shells=shells, neighbours=neighbours, measured=measured, reasons=reasons
+    )
     stable = _stable(rdfs, reasons)
     read = [_second_pass(run, cutoffs, stable) for run in runs]
     found = [accumulator for accumulator, _ in read]
