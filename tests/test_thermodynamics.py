@@ -89,6 +89,31 @@ def test_partial_molar_volume_against_the_volume_itself(m):
     assert conversions.molarity_derivative("LiCl", m, T) == pytest.approx(1 - c * slope, rel=1e-5)
 
 
+@pytest.mark.parametrize("volume", [-0.007, 0.0145, 0.3])
+def test_a_constant_volume_of_the_salt(volume):
+    """Water and salt fill the litre; molality and molarity are each other's inverse."""
+    v = conversions.constant_volumes(volume, 0.8, T)
+    water_kg = 0.8 / v.molality
+    assert 0.8 * volume + water_kg / v.water_density == pytest.approx(1, abs=1e-12)
+    assert conversions.molarity_at_volume(volume, v.molality, T) == pytest.approx(0.8, rel=1e-12)
+    with pytest.raises(InputError, match="no room for water"):
+        conversions.constant_volumes(0.3, 4.0, T)
+
+
+def test_a_constant_volume_keeps_gibbs_and_duhem():
+    """d ln gamma = d phi + (phi - 1) d ln m at 1 bar, exact where the volumes are additive."""
+    ions = ions_from_table(soft_table(), (2, -1), 7.14)
+    c = [0.5 - 1e-3, 0.5, 0.5 + 1e-3]
+    low, here, high = (
+        solution_point(p, None, T, salt_volume=0.02) for p in solve_series(ions, c, "hnc")
+    )
+    left = high.ln_gamma_lr - low.ln_gamma_lr
+    step = math.log(high.molality_mol_per_kg / low.molality_mol_per_kg)
+    right = high.osmotic_coefficient_lr - low.osmotic_coefficient_lr
+    right += (here.osmotic_coefficient_lr - 1) * step
+    assert left == pytest.approx(right, abs=2e-6)
+
+
 def test_conversion_of_the_derivative_is_the_derivative_of_the_conversion():
     ions = published_pmf("LiCl").ions()
     c, step = 2.0, 0.01
@@ -310,6 +335,15 @@ UNUSABLE = {
         r"too short: w is still 0\.6",
     ),
     "too coarse": (soft_table(0.5), "too coarse: 0.5 angstrom"),
+    "a well of its own": (
+        spoil(soft_table(), ca=np.where(R < 3, np.inf, -30 * np.exp(-((R - 3.3) ** 2) * 4))),
+        r"well of -32\.\d+ kT at 3\.3 angstrom: a bound state",
+    ),
+    "a step inside": (
+        spoil(soft_table(), cc=np.where(R < 3, 30.0, 0.0)),
+        r"w_cc_kT: w jumps near 3 angstrom",
+    ),
+    "distances in nm": (PmfTable(R / 10, soft_table().pairs), "if the distances are in nm"),
     "few rows": (spoil(soft_table(), cc=np.where(R > 9.9, 0.0, np.inf)), "at least 4"),
 }
 
@@ -318,6 +352,31 @@ UNUSABLE = {
 def test_unusable_tables_are_refused(table, message):
     with pytest.raises(InputError, match=message):
         ions_from_table(table, (1, -1), 7.14)
+
+
+@pytest.mark.parametrize("core", [1e308, 1e6, 1000.0, 400.0])
+@pytest.mark.parametrize("spacing", [0.02, 0.05])
+def test_a_hard_core_may_be_written_as_a_large_number(core, spacing):
+    """A spline through the last row of such a core rings: phi came out negative."""
+    r = np.round(spacing * np.arange(1, round(10 / spacing) + 1), 6)
+
+    def phi(inside: float) -> float:
+        w = np.where(r < 4.2 - 1e-9, inside, 0.0)
+        ions = ions_from_table(PmfTable(r, dict.fromkeys(("cc", "ca", "aa"), w)), (1, -1), 7.14)
+        return solve_series(ions, [1.0])[0].osmotic_coefficient
+
+    assert phi(core) == pytest.approx(phi(math.inf), abs=1e-9)
+
+
+def test_a_soft_core_is_no_step():
+    """On any spacing that is allowed: the wall's row stays part of the curve."""
+    found = []
+    for spacing in (0.02, 0.05, 0.1, 0.25):
+        r = np.round(spacing * np.arange(1, round(15 / spacing) + 1), 6)
+        pairs = {n: 4 * (d / r) ** 12 for n, d in (("cc", 3.5), ("ca", 3.0), ("aa", 4.0))}
+        ions = ions_from_table(PmfTable(r, pairs), (1, -1), 7.14)
+        found.append(solve_series(ions, [1.0])[0].osmotic_coefficient)
+    assert found == pytest.approx([found[0]] * 4, abs=3e-5)
 
 
 @needs_data
@@ -360,6 +419,8 @@ BROKEN = {
     "no number": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n1,2,oops,4\n", "line 2: w_ca_kT is 'oops'"),
     "nan": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n1,2,nan,4\n", "expected a number"),
     "backwards": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n2,2,2,2\n1,2,2,2\n", "line 3: .* increase"),
+    "semicolons": ("r_angstrom;w_cc_kT;w_ca_kT;w_aa_kT\n1;2;3;4\n", "separated by semicolons"),
+    "tabs": ("r_angstrom\tw_cc_kT\tw_ca_kT\tw_aa_kT\n1\t2\t3\t4\n", "separated by tabs"),
     "short row": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n1,2,3\n", "line 2: 3 cells"),
     "empty": ("", "expected a header"),
     "inf outside": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n1,2,2,2\n2,2,inf,2\n", "outside the core"),

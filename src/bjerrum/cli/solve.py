@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from bjerrum.thermodynamics.solution import SolutionPoint
     from bjerrum.thermodynamics.table import PmfTable
 
-COLUMNS = (
-    ("c mol/L", "concentration_mol_per_L", ".4g"),
+WITH_PRESSURE = (
     ("m mol/kg", "molality_mol_per_kg", ".4g"),
     ("phi (MM)", "osmotic_coefficient_mm", ".4f"),
-    ("phi", "osmotic_coefficient_lr", ".4f"),
-    ("ln gamma", "ln_gamma_lr", ".4f"),
     ("dlna/dlnc (MM)", "dlna_dlnc_mm", ".4f"),
-    ("dlna/dlnc", "dlna_dlnc_lr", ".4f"),
+    ("phi", "osmotic_coefficient_lr", "error"),
+    ("ln gamma", "ln_gamma_lr", "error"),
+    ("dlna/dlnc", "dlna_dlnc_lr", "error"),
 )
+WITHOUT_PRESSURE = (
+    ("phi (MM)", "osmotic_coefficient_mm", "error"),
+    ("ln y (MM)", "ln_y_mm", "error"),
+    ("dlna/dlnc (MM)", "dlna_dlnc_mm", "error"),
+)
+"""Title, quantity and format of the plain table; "error" is four digits with the error bar."""
 
 
 def solve(
@@ -50,6 +55,10 @@ def solve(
     ] = None,
     salt: Annotated[
         str | None, typer.Option(help="Sets the density. Default for charges 1,-1: LiCl.")
+    ] = None,
+    salt_volume: Annotated[
+        float | None,
+        typer.Option(help="Partial molar volume of the salt, cm3/mol, in place of a density."),
     ] = None,
     ion: Annotated[
         list[str] | None,
@@ -79,12 +88,15 @@ def solve(
     _check_output(figure, (".html",), "--figure")
     find_theory(theory)
     composition = _composition(charges, ion or [], salt)
+    volume = request.parse_salt_volume(salt_volume)
     dielectric = _dielectric(dielectric, temperature)
     length = bjerrum_length(dielectric, temperature)
     given_salt = salt
-    salt, warnings = _salt(salt, composition)
-    wanted = _molarities(concentrations, molalities, salt, temperature)
-    warnings += request.concentration_warnings(wanted, salt, temperature)
+    salt, warnings = _salt(salt, composition, volume)
+    wanted = _molarities(concentrations, molalities, salt, temperature, volume)
+    if figure is not None and max(wanted) == 0:
+        raise InputError("--figure: expected concentrations above 0 to draw")
+    warnings += request.concentration_warnings(wanted, salt, temperature, volume)
     tables = [_table(path, composition, core or [], align_tail) for path in pmf]
 
     def make_ions(table: PmfTable) -> Ions:
@@ -107,24 +119,25 @@ def solve(
             theory,
             salt=salt,
             temperature=temperature,
+            salt_volume=volume,
             on_point=lambda done, total: console.announce("Solving", done, total),
         )
     result = {
         "theory": theory,
         "points": [point.to_json() for point in points],
-        **_conditions(ions, temperature, dielectric, salt),
+        **_conditions(ions, temperature, dielectric, salt, salt_volume),
         "pmf": [str(path) for path in pmf],
         "warnings": warnings,
     }
     if output is not None:
-        _write(output, result)
+        _write(output, result, points)
     if figure is not None:
         names = _names(composition, given_salt)
         _draw(figure, ions, theory, points, salt, temperature, pmf, names)
     if as_json:
         print_results(result, as_json)
     else:
-        _print_table(result["points"])
+        _print_table(points)
 
 
 def _check_output(path: Path | None, endings: tuple[str, ...], option: str) -> None:
@@ -153,23 +166,29 @@ def _dielectric(given: float | None, temperature: float) -> float:
     return given
 
 
-def _salt(given: str | None, composition: Composition) -> tuple[str | None, list[str]]:
+def _salt(
+    given: str | None, composition: Composition, volume: float | None
+) -> tuple[str | None, list[str]]:
     """Return the salt that sets the density, and what must be said about it."""
     from bjerrum.system import Salt
     from bjerrum.thermodynamics.request import DEFAULT_SALT
 
     if given is not None:
         return Salt.parse(given).formula, []
-    if composition.charges == (1.0, -1.0):
+    if composition.charges == (1.0, -1.0) and composition.numbers is None and volume is None:
         return DEFAULT_SALT, [
             f"no --salt given: molalities and Lewis-Randall values take the density of "
             f"{DEFAULT_SALT} solutions"
         ]
-    return None, ["no --salt given: molalities and Lewis-Randall values are left empty"]
+    return None, []
 
 
 def _molarities(
-    concentrations: str | None, molalities: str | None, salt: str | None, temperature: float
+    concentrations: str | None,
+    molalities: str | None,
+    salt: str | None,
+    temperature: float,
+    volume: float | None,
 ) -> list[float]:
     from bjerrum.thermodynamics import request
 
@@ -177,7 +196,7 @@ def _molarities(
         raise InputError("give --concentrations or --molalities, not both")
     if molalities is not None:
         wanted = request.molarities_of(
-            request.parse_concentrations(molalities, "--molalities"), salt, temperature
+            request.parse_concentrations(molalities, "--molalities"), salt, temperature, volume
         )
     else:
         wanted = request.parse_concentrations(concentrations or "0.1,0.2,0.5,1,1.5,2,2.5,3")
@@ -193,10 +212,15 @@ def _table(path: Path, composition: Composition, cores: list[str], align: bool) 
 
 
 def _conditions(
-    ions: Ions, temperature: float, dielectric: float, salt: str | None
+    ions: Ions,
+    temperature: float,
+    dielectric: float,
+    salt: str | None,
+    salt_volume: float | None,
 ) -> dict[str, Any]:
     return {
         "salt": salt,
+        "salt_volume_cm3_per_mol": salt_volume,
         "charges": list(ions.charges),
         "ions_per_formula_unit": list(ions.numbers),
         "temperature_K": temperature,
@@ -212,7 +236,7 @@ def _conditions(
     }
 
 
-def _write(path: Path, result: dict[str, Any]) -> None:
+def _write(path: Path, result: dict[str, Any], points: list[SolutionPoint]) -> None:
     import csv
     import io
 
@@ -222,11 +246,20 @@ def _write(path: Path, result: dict[str, Any]) -> None:
         write_json(path, result)
         return
     text = io.StringIO()
-    names = [name for name in result["points"][0] if not name.endswith("_error")]
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    rows = [_row(point) for point in points]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(result["points"])
+    writer.writerows(rows)
     write_whole(path, text.getvalue().encode("utf-8"))
+
+
+def _row(point: SolutionPoint) -> dict[str, Any]:
+    """Return a point as one row: its error bars are columns like osmotic_coefficient_lr_error."""
+    from bjerrum.thermodynamics.solution import QUANTITIES
+
+    row = point.to_json()
+    del row["theory_error"], row["standard_error"]
+    return row | {f"{name}_error": point.error(name) for name in QUANTITIES}
 
 
 def _draw(
@@ -242,9 +275,10 @@ def _draw(
     from bjerrum.report.thermodynamics import write_thermodynamics_page
     from bjerrum.thermodynamics.curves import solution_curves
 
+    distinct = {p.concentration_mol_per_L: p for p in points if p.concentration_mol_per_L > 0}
     curves = solution_curves(
         ions,
-        {theory: [point for point in points if point.concentration_mol_per_L > 0]},
+        {theory: [distinct[molarity] for molarity in sorted(distinct)]},
         salt=salt,
         temperature=temperature,
         pmf_source=", ".join(str(path) for path in pmf),
@@ -266,10 +300,27 @@ def _names(composition: Composition, salt: str | None) -> tuple[str, ...]:
     return parsed.cation.symbol, parsed.anion.symbol
 
 
-def _print_table(points: list[dict[str, Any]]) -> None:
-    typer.echo("  ".join(f"{title:>14}" for title, _, _ in COLUMNS))
-    for point in points:
-        cells = (
-            "-" if point[key] is None else format(point[key], form) for _, key, form in COLUMNS
-        )
-        typer.echo("  ".join(f"{cell:>14}" for cell in cells))
+def _print_table(points: list[SolutionPoint]) -> None:
+    known = any(point.molality_mol_per_kg for point in points)
+    columns = WITH_PRESSURE if known else WITHOUT_PRESSURE
+    widths = [18 if form == "error" else 15 for _, _, form in columns]
+    titles = [title for title, _, _ in columns]
+    rows = [
+        [
+            f"{point.concentration_mol_per_L:.4g}",
+            *(_cell(point, key, form) for _, key, form in columns),
+        ]
+        for point in points
+    ]
+    for row in (["c mol/L", *titles], *rows):
+        typer.echo("".join(f"{cell:>{n}}" for cell, n in zip(row, [10, *widths], strict=True)))
+
+
+def _cell(point: SolutionPoint, quantity: str, form: str) -> str:
+    value = getattr(point, quantity)
+    if value is None:
+        return "-"
+    if form != "error":
+        return str(format(value, form))
+    error = point.error(quantity)
+    return f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}"

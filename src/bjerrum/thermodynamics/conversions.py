@@ -64,6 +64,31 @@ def volumes(salt: str, molarity: float, temperature: float) -> Volumes:
     return Volumes(molarity, molality, d0, volume, slope)
 
 
+def constant_volumes(salt_volume: float, molarity: float, temperature: float) -> Volumes:
+    """Return the volumes of a solution whose salt has the same partial molar volume throughout.
+
+    m = c/(d0 (1 - c V_s)): the salt takes its volume, the rest is water of its own density.
+
+    salt_volume  V_s, L/mol of formula units
+    molarity     mol/L
+    Raises InputError where the salt would leave no room for water.
+    """
+    share = molarity * salt_volume
+    if share >= 1:
+        raise InputError(
+            f"at {molarity:g} mol/L a salt of {1000 * salt_volume:g} cm3/mol leaves no room for "
+            "water; lower the concentration or the volume"
+        )
+    d0 = water_density(temperature) / 1000.0
+    return Volumes(molarity, molarity / (d0 * (1 - share)), d0, salt_volume, 0.0)
+
+
+def molarity_at_volume(salt_volume: float, molality: float, temperature: float) -> float:
+    """Return c = m d0/(1 + m d0 V_s), the inverse of :func:`constant_volumes`; V_s in L/mol."""
+    water = molality * water_density(temperature) / 1000.0
+    return water / (1 + water * salt_volume)
+
+
 def molarity_at(salt: str, molality: float, temperature: float) -> float:
     """Return the molarity (mol/L) of a molality (mol/kg), by the salt's density model."""
     return molarity_of_molality(

@@ -112,15 +112,9 @@ def _computed(theory: str, points: Sequence[SolutionPoint], quantity: str) -> di
 
 
 def _band(points: Sequence[SolutionPoint], quantity: str) -> list[float] | None:
-    parts = [
-        [errors[quantity] for errors in found if errors is not None]
-        for found in (
-            [point.theory_error for point in points],
-            [point.standard_error for point in points],
-        )
-    ]
-    known = [part for part in parts if len(part) == len(points)]
-    return np.sqrt(np.sum(np.square(known), axis=0)).tolist() if known else None
+    errors = [point.error(quantity) for point in points]
+    known = [error for error in errors if error is not None]
+    return known if len(known) == len(points) else None
 
 
 def _measured(

@@ -19,6 +19,8 @@ from bjerrum.thermodynamics.pmf import PairPmf, pair_pmf, wall_row
 from bjerrum.thermodynamics.table import PmfTable, column_names
 from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
 
+SMALLEST_ION = 0.7
+"""Angstrom: one wall at least lies further out; Li-F, the closest pair, are 1.5 apart or more."""
 _BEYOND = 8
 _COMPLETE = 4
 
@@ -159,8 +161,12 @@ def ions_from_table(
         name: charges[i] * charges[j] * bjerrum_length
         for name, (i, j) in zip(names, index, strict=True)
     }
-    for name in names:
-        wall_row(table, name, coulomb[name])
+    walls = [float(table.r[wall_row(table, name, coulomb[name])]) for name in names]
+    if max(walls) < SMALLEST_ION:
+        raise InputError(
+            f"{table.origin}: every repulsive wall lies within {max(walls):.3g} angstrom, no ions "
+            "are so small; if the distances are in nm, multiply them by 10"
+        )
     pmfs = tuple(pair_pmf(table, name, coulomb[name]) for name in names)
     return Ions(labels, charges, numbers, pmfs, bjerrum_length)
 

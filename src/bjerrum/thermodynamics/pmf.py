@@ -30,8 +30,15 @@ TAIL_LENGTH: Final = 0.5
 """Angstrom at the end of a table over which the tail is averaged."""
 COARSEST: Final = 0.25
 """Angstrom between rows. LiCl: 0.2 changes d ln a/d ln c at 2.5 mol/L by 2e-4, 0.5 by 3 %."""
+DEEPEST: Final = 20.0
+"""kT: ions in a deeper well never part (association constant above 1e9 L/mol); they are one ion."""
+_STEEP: Final = 10.0
+"""kT between two rows: where it ends a core, the core may be a hard one of finite numbers."""
+_RINGING: Final = 1.0
+"""kT by which a spline may fall below the rows on both sides."""
+_FELT: Final = 10.0
 _FLAT: Final = 1e-3
-_SHALLOW: Final = 1e-3
+_FEWEST: Final = 4
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,30 @@ def pair_pmf(table: PmfTable, name: str, coulomb: float) -> PairPmf:
     r = table.r[start:]
     w = np.minimum(table.pairs[name][start:], 2 * WALL + abs(coulomb) / r[0])
     _require_rows(r, column)
+    step = _end_of_step(r, w)
+    r, w = r[step:], w[step:]
     _require_fine(r, w, column)
     _require_tail(r, w, column)
+    _require_smooth(r, w, column)
+    _require_shallow(r, w + coulomb / r, column)
     return PairPmf(r, w, float(r[0]))
+
+
+def _end_of_step(r: FloatArray, w: FloatArray) -> int:
+    """Return the row where a hard core of large finite numbers ends; 0 where there is none.
+
+    A first row belongs to such a core where w falls from it by more than 10 kT in one row and the
+    spline through it differs, further out, from the spline without it.
+    """
+    row = 0
+    while len(r) - row > _FEWEST + 1 and w[row] - w[row + 1] > _STEEP:
+        x = np.linspace(r[row + 1], r[row + 3], 21)
+        without = CubicSpline(r[row + 1 :], w[row + 1 :])(x)
+        change = np.abs(CubicSpline(r[row:], w[row:])(x) - without)
+        if not np.any(change[without < _FELT] > _RINGING / 4):
+            break
+        row += 1
+    return row
 
 
 def wall_row(table: PmfTable, name: str, coulomb: float) -> int:
@@ -154,10 +182,33 @@ def _bound_state(column: str, below: float, lowest: float, at: float) -> InputEr
 
 
 def _require_rows(r: FloatArray, column: str) -> None:
-    if len(r) < 4:
+    if len(r) < _FEWEST:
         raise InputError(
-            f"{column}: only {len(r)} rows lie outside the core, expected at least 4; "
+            f"{column}: only {len(r)} rows lie outside the core, expected at least {_FEWEST}; "
             "extend the table"
+        )
+
+
+def _require_smooth(r: FloatArray, w: FloatArray, column: str) -> None:
+    """Refuse a step inside the table: a cubic spline would swing below the rows beside it."""
+    x = r[:-1, None] + np.diff(r)[:, None] * np.linspace(0, 1, 9)[None, 1:-1]
+    below = np.minimum(w[:-1], w[1:])
+    swing = below - CubicSpline(r, w)(x).min(axis=1)
+    worst = int(np.argmax(np.where(below < _FELT, swing, 0.0)))
+    if swing[worst] > _RINGING and below[worst] < _FELT:
+        raise InputError(
+            f"{column}: w jumps near {r[worst]:g} angstrom, too steeply for a curve through the "
+            "rows; give more rows there, or inf where ions never come"
+        )
+
+
+def _require_shallow(r: FloatArray, full: FloatArray, column: str) -> None:
+    lowest = int(np.argmin(full))
+    if full[lowest] < -DEEPEST:
+        raise InputError(
+            f"{column}: the full potential of mean force (with z z l_B/r) has a well of "
+            f"{full[lowest]:.4g} kT at {r[lowest]:g} angstrom: a bound state (expected at least "
+            f"{-DEEPEST:g} kT); check the units, or treat the pair as one ion"
         )
 
 

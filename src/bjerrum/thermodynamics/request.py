@@ -9,17 +9,28 @@ from typing import Final
 
 import numpy as np
 
-from bjerrum.density import density_model, molality_of_molarity
+from bjerrum.density import molality_of_molarity, salts_with_density
 from bjerrum.errors import InputError
 from bjerrum.literature.solubility import solubility
 from bjerrum.system import Salt
-from bjerrum.thermodynamics.conversions import molarity_at
+from bjerrum.thermodynamics.conversions import (
+    constant_volumes,
+    molarity_at,
+    molarity_at_volume,
+)
 
 MAX_POINTS: Final = 1000
 MAX_MOLARITY: Final = 30.0
 """mol/L; there is no aqueous solution beyond."""
 MIN_MOLARITY: Final = 1e-5
+"""mol/L; below, the limiting law is right to 2e-5 (1:1) and nothing else is needed."""
+SALT_VOLUMES: Final = (-200.0, 1000.0)
+"""cm3/mol of formula units. MgSO4 has -7, tetrabutylammonium bromide 300."""
 DEFAULT_SALT: Final = "LiCl"
+_EMPTY: Final = (
+    "molality and Lewis-Randall values are left empty; give --salt-volume, the partial molar "
+    "volume of the salt in cm3/mol"
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,8 @@ def parse_ions(items: Sequence[str]) -> Composition:
                 f"--ion: expected SYMBOL:CHARGE:NUMBER such as Li:+1:0.5, got '{item}'"
             )
         labels.append(parts[0])
-        charges.append(numbers(parts[1], "--ion, charge")[0])
-        counts.append(numbers(parts[2], "--ion, number")[0])
+        charges.append(one_number(parts[1], "--ion, charge"))
+        counts.append(one_number(parts[2], "--ion, number"))
     if len(set(labels)) < len(labels) or len(labels) < 2:
         raise InputError("--ion: give at least two different ions, each once")
     return Composition(tuple(labels), tuple(charges), tuple(counts))
@@ -78,7 +89,7 @@ def parse_cores(items: Sequence[str]) -> dict[str, float]:
         pair, _, distance = item.partition("=")
         if not pair or not distance:
             raise InputError(f"--core: expected PAIR=ANGSTROM such as ca=1.9, got '{item}'")
-        cores[pair] = numbers(distance, f"--core {pair}")[0]
+        cores[pair] = one_number(distance, f"--core {pair}")
     return cores
 
 
@@ -92,7 +103,7 @@ def parse_concentrations(text: str, option: str = "--concentrations") -> list[fl
             f"{option}: expected START:STOP:COUNT or START:STOP:COUNT:log, got '{text}'"
         )
     first, last, count = parts[:3]
-    start, stop = numbers(first, option)[0], numbers(last, option)[0]
+    start, stop = one_number(first, option), one_number(last, option)
     if not count.isdigit() or not 2 <= int(count) <= MAX_POINTS:
         raise InputError(f"{option}: COUNT is a whole number from 2 to {MAX_POINTS}, got '{count}'")
     if not start < stop:
@@ -102,6 +113,26 @@ def parse_concentrations(text: str, option: str = "--concentrations") -> list[fl
             raise InputError(f"{option}: a logarithmic range starts above 0, got '{text}'")
         return [float(c) for c in np.geomspace(start, stop, int(count))]
     return [float(c) for c in np.linspace(start, stop, int(count))]
+
+
+def one_number(text: str, option: str) -> float:
+    """Return one finite number; InputError names the option."""
+    values = numbers(text, option)
+    if len(values) != 1:
+        raise InputError(f"{option}: expected one number, got '{text}'")
+    return values[0]
+
+
+def parse_salt_volume(cm3_per_mol: float | None) -> float | None:
+    """Return L/mol from cm3/mol; InputError for a volume that no salt has."""
+    if cm3_per_mol is None:
+        return None
+    low, high = SALT_VOLUMES
+    if not low <= cm3_per_mol <= high:
+        raise InputError(
+            f"--salt-volume: expected {low:g} to {high:g} cm3/mol, got {cm3_per_mol:g}"
+        )
+    return cm3_per_mol / 1000.0
 
 
 def numbers(text: str, option: str) -> list[float]:
@@ -122,44 +153,60 @@ def check_molarities(molarities: Sequence[float]) -> list[float]:
     for c in molarities:
         if not (c == 0 or MIN_MOLARITY <= c <= MAX_MOLARITY):
             raise InputError(
-                f"concentration {c:g} mol/L: expected 0, or {MIN_MOLARITY:g} to {MAX_MOLARITY:g}"
+                f"concentration {c:g} mol/L: expected 0, or {MIN_MOLARITY:g} to {MAX_MOLARITY:g} "
+                "(more dilute solutions obey the limiting law)"
             )
     return list(molarities)
 
 
-def molarities_of(molalities: Sequence[float], salt: str | None, temperature: float) -> list[float]:
-    """Return mol/L from mol/kg; InputError without a density."""
-    if salt is None:
-        raise InputError("--molalities needs the density of a --salt; give --concentrations")
+def molarities_of(
+    molalities: Sequence[float],
+    salt: str | None,
+    temperature: float,
+    salt_volume: float | None = None,
+) -> list[float]:
+    """Return mol/L from mol/kg; InputError without a density or a volume (L/mol) of the salt."""
     if min(molalities) < 0:
         raise InputError(f"a molality must not be negative, got {min(molalities):g} mol/kg")
+    if salt_volume is not None:
+        return [molarity_at_volume(salt_volume, m, temperature) for m in molalities]
+    if salt is None or not has_density(salt):
+        raise InputError(
+            f"--molalities: no density of {salt or 'these ions'}; give --salt-volume, or "
+            "--concentrations in mol/L"
+        )
     return [0.0 if m == 0 else molarity_at(salt, m, temperature) for m in molalities]
 
 
+def has_density(salt: str) -> bool:
+    """Tell whether a density model of the salt exists, whatever its range."""
+    return salt in salts_with_density()
+
+
 def concentration_warnings(
-    molarities: Sequence[float], salt: str | None, temperature: float
+    molarities: Sequence[float],
+    salt: str | None,
+    temperature: float,
+    salt_volume: float | None = None,
 ) -> list[str]:
     """Return a sentence each for concentrations without a density and beyond solubility."""
     highest = max(molarities)
-    if salt is None or highest == 0:
+    if highest == 0:
         return []
+    if salt_volume is not None:
+        molality = constant_volumes(salt_volume, highest, temperature).molality
+        return [] if salt is None else _beyond(salt, molality)
+    if salt is None or not has_density(salt):
+        return [f"no density of {salt or 'these ions'}: {_EMPTY}"]
     try:
-        density_model(salt)
+        return _beyond(salt, molality_of_molarity(salt, highest, temperature))
     except InputError as error:
-        return [f"{error}: molality and Lewis-Randall values are left empty"]
-    try:
-        molality = molality_of_molarity(salt, highest, temperature)
-    except InputError as error:
-        return [f"{error}; molality and Lewis-Randall values are left empty there", *_beyond(salt)]
-    limit = solubility(salt)
-    if limit is not None and molality > limit.molality:
-        return _beyond(salt, molality)
-    return []
+        return [f"{str(error).partition(';')[0]}: there {_EMPTY}", *_beyond(salt)]
 
 
 def _beyond(salt: str, molality: float | None = None) -> list[str]:
     limit = solubility(salt)
-    if limit is None:
+    if limit is None or (molality is not None and molality <= limit.molality):
         return []
     found = "concentrations" if molality is None else f"{molality:.3g} mol/kg"
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -10,6 +11,8 @@ import numpy as np
 
 from bjerrum.errors import InputError
 from bjerrum.thermodynamics.conversions import (
+    Volumes,
+    constant_volumes,
     derivative_lewis_randall,
     log_gamma_lewis_randall,
     osmotic_lewis_randall,
@@ -53,36 +56,41 @@ class SolutionPoint:
     standard_error: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: every key above; error bars only where there are some."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("theory_error", "standard_error"):
-            if data[name] is None:
-                del data[name]
-        return data
+        """Return plain data: every key above, None where there is nothing."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def error(self, quantity: str) -> float | None:
+        """Return the error bar of a quantity: the theory's and the potentials', added in squares.
+
+        None where neither is known.
+        """
+        found = [
+            errors.get(quantity) for errors in (self.theory_error, self.standard_error) if errors
+        ]
+        known = [error for error in found if error is not None]
+        return math.hypot(*known) if known else None
 
 
-def solution_point(point: Point, salt: str | None, temperature: float) -> SolutionPoint:
+def solution_point(
+    point: Point, salt: str | None, temperature: float, *, salt_volume: float | None = None
+) -> SolutionPoint:
     """Return a solved point with its conversion to constant pressure.
 
-    salt  whose density is taken; None, or a concentration without a published density, leaves the
-          molality and the Lewis-Randall values empty
+    salt         whose density is taken; None, or a concentration without a published density,
+                 leaves the molality and the Lewis-Randall values empty
+    salt_volume  L/mol of formula units: a constant partial molar volume instead of a density
     """
     phi, ln_y, a = point.osmotic_coefficient, point.ln_y, point.dlna_dlnc
     molality = phi_lr = ln_gamma = a_lr = None
     scale = 1.0
     if point.molarity == 0:
         molality, phi_lr, ln_gamma, a_lr = 0.0, 1.0, 0.0, 1.0
-    elif salt is not None:
-        try:
-            v = volumes(salt, point.molarity, temperature)
-        except InputError:
-            pass
-        else:
-            molality = v.molality
-            scale = 1 - v.molarity * v.salt_volume
-            phi_lr = float(osmotic_lewis_randall(phi, v))
-            ln_gamma = float(log_gamma_lewis_randall(ln_y, phi, v))
-            a_lr = float(derivative_lewis_randall(a, phi, v))
+    elif (v := _volumes(point.molarity, salt, temperature, salt_volume)) is not None:
+        molality = v.molality
+        scale = 1 - v.molarity * v.salt_volume
+        phi_lr = float(osmotic_lewis_randall(phi, v))
+        ln_gamma = float(log_gamma_lewis_randall(ln_y, phi, v))
+        a_lr = float(derivative_lewis_randall(a, phi, v))
     return SolutionPoint(
         concentration_mol_per_L=point.molarity,
         molality_mol_per_kg=molality,
@@ -95,6 +103,19 @@ def solution_point(point: Point, salt: str | None, temperature: float) -> Soluti
         residual=float(point.residual),
         theory_error=_theory_error(point, scale, phi_lr),
     )
+
+
+def _volumes(
+    molarity: float, salt: str | None, temperature: float, salt_volume: float | None
+) -> Volumes | None:
+    if salt_volume is not None:
+        return constant_volumes(salt_volume, molarity, temperature)
+    if salt is None:
+        return None
+    try:
+        return volumes(salt, molarity, temperature)
+    except InputError:
+        return None
 
 
 def _theory_error(point: Point, scale: float, phi_lr: float | None) -> dict[str, float] | None:
@@ -124,6 +145,7 @@ def solve_tables(
     *,
     salt: str | None,
     temperature: float,
+    salt_volume: float | None = None,
     on_point: Callable[[int, int], None] | None = None,
 ) -> list[SolutionPoint]:
     """Return the answers of the mean table, with the error bars that the tables support.
@@ -135,6 +157,7 @@ def solve_tables(
     tables      of one pair set on the same distances
     make_ions   from a table to ions
     molarities  mol/L
+    salt_volume, salt  as of :func:`solution_point`
     Raises InputError, NotConverged.
     """
     centre = mean_table(tables)
@@ -155,7 +178,9 @@ def solve_tables(
 
         points = solve_series(make_ions(table), molarities, theory, on_point=announce)
         finished += 1
-        return [solution_point(point, salt, temperature) for point in points]
+        return [
+            solution_point(point, salt, temperature, salt_volume=salt_volume) for point in points
+        ]
 
     answers = solve(centre)
     of_members = [solve(table) for table in members]

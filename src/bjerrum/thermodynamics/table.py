@@ -20,6 +20,7 @@ ALIGN_LENGTH: Final = 1.0
 """Angstrom at the end of a table that align_tail averages."""
 _ALIGN_SPREAD: Final = 0.1
 _FADED: Final = 0.5
+_OTHER: Final = {";": "semicolons", "\t": "tabs", " ": "spaces"}
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,9 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise InputError(f"{path}: expected a header line and rows of numbers, found none")
     cells = list(csv.reader([line for _, line in numbered]))
     header = [cell.strip() for cell in cells[0]]
+    other = next((name for sign, name in _OTHER.items() if sign in cells[0][0]), None)
+    if len(header) == 1 and other is not None:
+        raise InputError(f"{path}: cells are separated by {other}, expected commas")
     lines = [number for number, _ in numbered[1:]]
     for number, row in zip(lines, cells[1:], strict=True):
         if len(row) != len(header):
