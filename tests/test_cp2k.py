@@ -256,11 +256,27 @@ def test_odd_electrons_and_unknown_elements_are_one_line(program, tmp_path):
         assert not list(tmp_path.glob("out*"))
 
 
-def test_unconverged_labels_stay_out(program, tmp_path):
+def label_water(tmp_path: Path, settings: str) -> tuple[int, str]:
     ase.io.write(tmp_path / "in.extxyz", WATER)
-    (tmp_path / "label.toml").write_text(COARSE + "[scf]\nmax_steps = 2\n")
+    (tmp_path / "label.toml").write_text(COARSE + settings)
     options = ("-o", tmp_path / "out.extxyz", "--config", tmp_path / "label.toml")
     code, _, err = finish(bjerrum("label", tmp_path / "in.extxyz", *options))
-    assert code == 2
-    assert "after 2 steps" in err
+    return code, err
+
+
+def test_orbital_transformation_takes_over_where_diagonalisation_fails(program, tmp_path):
+    code, err = label_water(tmp_path, "[scf]\nmax_steps = 2\n")
+    assert code == 0, err
+    assert len(read_frames(tmp_path / "out.extxyz", labelled=True)) == 1
+    (folder,) = (tmp_path / "out.extxyz.labels" / "steps").iterdir()
+    assert "SCF run NOT converged" in (folder / "translation-0.out").read_text()
+    assert "SCF run converged" in (folder / "translation-0-ot.out").read_text()
+
+
+def test_unconverged_labels_stay_out(program, tmp_path):
+    code, err = label_water(tmp_path, '[scf]\nmethod = "ot"\nmax_steps = 20\ntolerance = 1e-16\n')
+    assert code == 2, err
+    assert "none (after " in err
     assert not (tmp_path / "out.extxyz").exists()
+    (failure,) = json.loads((tmp_path / "out.extxyz.labels" / "failures.json").read_text())
+    assert failure["status"] == "scf-not-converged"
