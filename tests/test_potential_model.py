@@ -12,7 +12,7 @@ from ase import Atoms
 from safetensors.torch import load_file
 
 from bjerrum.electrostatics import ScreenedCoulomb
-from bjerrum.errors import InputError, ModelError
+from bjerrum.errors import ModelError
 from bjerrum.estimate import Evaluation
 from bjerrum.potential.card import CARD, WEIGHTS, find_model, read_card, shipped_models
 from bjerrum.potential.model import load_model
@@ -151,12 +151,16 @@ def test_refuses_an_element_that_the_network_does_not_know(tiny_model):
         model.bind(["O", "K", "Br", "K"], 8 * np.eye(3))
 
 
-def test_refuses_a_box_thinner_than_twice_the_cutoff(tiny_model):
-    slanted = np.array([[8.0, 0.0, 0.0], [6.0, 8.0, 0.0], [0.0, 0.0, 8.0]])  # 6.4 thick
-    model = load_model(str(tiny_model))
-    model.bind(["O"], slanted)
-    with pytest.raises(InputError, match=r"6 angstrom.*5\.600"):
-        model.bind(["O"], slanted * 0.875)
+def test_a_box_thinner_than_the_cutoff_sees_every_image(double_model, box):
+    """The forces of a thin cell are those of its supercell."""
+    model = load_model(str(double_model))
+    thin = box[[0, 1, 2, 24]]
+    thin.set_cell([2.8, 6.6, 6.6])
+    wide = thin.repeat((3, 1, 1))
+    single = model.bind(list(thin.symbols), thin.cell.array)(thin.positions)
+    triple = model.bind(list(wide.symbols), wide.cell.array)(wide.positions)
+    assert triple.energy == pytest.approx(3 * single.energy, rel=1e-10)
+    assert np.allclose(triple.forces, np.tile(single.forces, (3, 1)), atol=1e-6)
 
 
 def test_refuses_another_baseline_and_names_both(tiny_model):

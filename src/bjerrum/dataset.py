@@ -163,12 +163,16 @@ def _blocks_of(frames: Sequence[Atoms], path: Path) -> tuple[str, ...]:
     return tuple(str(UNNAMED_BLOCKS * k // len(frames)) for k in range(len(frames)))
 
 
-def split_blocks(dataset: Dataset, *, n_validation: int, n_test: int, seed: int) -> Split:
+def split_blocks(
+    dataset: Dataset, *, n_validation: int, n_test: int, seed: int, member: int = 0
+) -> Split:
     """Choose whole blocks for validation and test at random; the rest is for training.
 
     n_validation  number of blocks, at least 1
     n_test        number of blocks, may be 0
     seed          chooses the blocks; the same blocks and seed give the same split
+    member        of a committee: another number has other validation blocks but the same test
+                  blocks, so that no member has seen them
     Raises InputError if no block would be left for training.
     """
     blocks = sorted(set(dataset.blocks))
@@ -179,6 +183,9 @@ def split_blocks(dataset: Dataset, *, n_validation: int, n_test: int, seed: int)
             "label more trajectories or lower [split] in the training file"
         )
     order = [blocks[k] for k in np.random.default_rng(seed).permutation(len(blocks))]
+    if member:
+        rest = np.random.default_rng([seed, member]).permutation(len(order) - n_test)
+        order[n_test:] = [order[n_test + k] for k in rest]
     held_back = n_validation + n_test
     return Split(
         train=tuple(sorted(order[held_back:])),

@@ -111,7 +111,7 @@ def _our_stepper(model: Model, atoms: Atoms, temperature: float) -> Callable[[in
 def _ase_stepper(model: Model, atoms: Atoms, temperature: float) -> Callable[[int], None]:
     """Return ASE's Langevin with NequIP's own calculator around the same network."""
     network = NequIPGNNModel(seed=0, **model.card.hyperparameters)
-    network.load_state_dict(model.network.network.state_dict())
+    network.load_state_dict(model.network.members[0].network.state_dict())
     elements = list(model.network.elements)
     plain = atoms.copy()
     plain.calc = NequIPCalculator(

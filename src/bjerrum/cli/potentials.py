@@ -21,55 +21,102 @@ def train(
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this time.", min=0)] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
+    committee: Annotated[
+        int, typer.Option(help="Models to train, of other seeds and splits.", min=1)
+    ] = 1,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Model to start from: fine-tuning.")
+    ] = None,
+    new_baseline: Annotated[
+        bool, typer.Option("--new-baseline", help="The baseline may differ from that model's.")
+    ] = False,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")
+    ] = False,
 ) -> None:
     """Train a potential, or go on training it, and write the model with its measured errors."""
     import torch
 
     from bjerrum.dataset import load_dataset
-    from bjerrum.potential import training
-    from bjerrum.potential.packing import pack_model
+    from bjerrum.errors import InputError
+    from bjerrum.potential.routine import TrainingRequest, train_committee, train_model
     from bjerrum.potential.spec import TrainingSpec
+    from bjerrum.potential.starting import starting_point
     from bjerrum.specification import read_spec
-    from bjerrum.store import exclusive
 
-    spec = read_spec(config, TrainingSpec)
+    if new_baseline and start is None:
+        raise InputError("--new-baseline: expected --from MODEL with it")
+    request = TrainingRequest(
+        read_spec(config, TrainingSpec),
+        config,
+        output,
+        work_folder or output / "training",
+        None if start is None else starting_point(start),
+        new_baseline,
+        max_minutes,
+    )
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = work_folder or output / "training"
-    dataset = load_dataset(frames)
-    with Console() as console, exclusive(folder):
-        prepared = training.prepare(dataset, spec, folder)
-        training.train(prepared, progress=console.training, max_minutes=max_minutes)
-        n_test = len(dataset.of_blocks(prepared.split.test))
-        errors = pack_model(
-            prepared,
-            dataset,
-            config,
-            output,
-            on_frame=lambda done: console.announce("Measuring errors", done, n_test),
-        )
+    dataset = load_dataset(frames, mixed=mixed)
+    with Console() as console:
+        if committee == 1:
+            errors = train_model(dataset, request, console.training, console.announce)
+        else:
+            errors = train_committee(
+                dataset, request, committee, console.training, console.announce
+            )
     typer.echo(json.dumps(errors, indent=1))
+
+
+def committee(
+    members: Annotated[list[str], typer.Argument(help="Models: folders or shipped names.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Committee folder to write.")],
+) -> None:
+    """Make a committee of trained models: usable as a model, with the spread as its doubt."""
+    from bjerrum.errors import InputError
+    from bjerrum.potential.card import CARD, read_card
+    from bjerrum.potential.packing import pack_committee
+
+    if len(members) < 2:
+        raise InputError(f"committee: expected two models or more, got {len(members)}")
+    if (output / CARD).is_file() and not read_card(output).members:
+        raise InputError(f"{output}: holds a model that is no committee; choose another output")
+    pack_committee(members, output)
+    typer.echo(str(output))
 
 
 def evaluate(
     frames: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
     model: ModelName,
+    figure: Annotated[
+        Path | None, typer.Option(help="HTML file of figures to write: parity and errors.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare a model with labelled frames, per element, in meV/angstrom."""
     from bjerrum.dataset import load_dataset
-    from bjerrum.potential.evaluate import evaluate as measure
+    from bjerrum.errors import InputError
+    from bjerrum.potential.evaluate import summarise
     from bjerrum.potential.model import load_model
+    from bjerrum.potential.residuals import collect_residuals
 
-    dataset = load_dataset(frames)
+    if figure is not None and figure.suffix.lower() != ".html":
+        raise InputError(f"{figure}: expected the name of an HTML file to write")
+    dataset = load_dataset(frames, mixed=True)
     loaded = load_model(model)
     with Console() as console:
         total = len(dataset.frames)
-        errors = measure(
+        residuals = collect_residuals(
             loaded,
             dataset.frames,
+            ions=[element for element, _ in loaded.baseline.charges],
             on_frame=lambda done: console.announce("Evaluating", done, total),
         )
+    errors = summarise(residuals)
+    if figure is not None:
+        from bjerrum.potential.figures import write_evaluation_figure
+
+        write_evaluation_figure(residuals, errors, f"{loaded.card.name}: {frames.name}", figure)
     print_results(errors, as_json)
 
 

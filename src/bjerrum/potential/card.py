@@ -5,7 +5,8 @@
     learning_curve.csv   validation error against optimiser step
     training.toml        the specification that the training was given
 
-Reading a card loads no network.
+A committee's folder has a card alone, which names the folders of its members. Reading a card loads
+no network.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import Field
 
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, ModelError
+from bjerrum.potential.repulsion import Repulsion
 from bjerrum.specification import Count, Positive, Spec, validate_spec
 
 CARD = "model.json"
@@ -56,6 +58,10 @@ class ModelCard(Spec):
     labels          what the network was trained to reproduce, in a sentence
     data            source file, its hash, the blocks and number of frames of each part
     errors          of the held-back test blocks, as ``bjerrum evaluate`` prints them
+    repulsion       as :meth:`Repulsion.to_json` writes it; none if the network needs none
+    members         folders (relative to this one) or names of the models of a committee, whose
+                    mean this is; ``weights_sha256`` is then that of their hashes, and
+                    ``hyperparameters`` are the first one's
     """
 
     format: Literal["bjerrum-potential/1"] = "bjerrum-potential/1"
@@ -73,6 +79,8 @@ class ModelCard(Spec):
     licence: str
     limits: list[str]
     code_version: str
+    repulsion: dict[str, Any] | None = None
+    members: list[str] = Field(default_factory=list)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -119,6 +127,8 @@ def read_card(folder: Path) -> ModelCard:
         card = validate_spec(data, ModelCard, str(path))
         validate_spec(card.hyperparameters, Hyperparameters, f"{path}: hyperparameters")
         ScreenedCoulomb.from_json(card.baseline)
+        if card.repulsion is not None:
+            Repulsion.from_json(card.repulsion)
     except InputError as error:
         raise ModelError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     return card

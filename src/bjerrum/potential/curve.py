@@ -13,7 +13,7 @@ ENERGY_RMSE = "validation_energy_rmse_meV_per_atom"
 
 
 def curve_row(step: int, rate: float, force_rmse: float, energy_rmse: float) -> dict[str, float]:
-    """Return a row; errors in meV/angstrom and meV/atom."""
+    """Return a row; errors in meV/angstrom and meV/atom, the latter NaN without energies."""
     return {
         "step": step,
         "learning_rate": rate,

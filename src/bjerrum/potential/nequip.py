@@ -47,6 +47,11 @@ class NequipNetwork:
             raise ModelError(f"{weights}: does not fit the network described: {reason}") from error
         self.network = network.to(self.device).eval().requires_grad_(requires_grad=False)
 
+    @property
+    def members(self) -> tuple[NequipNetwork, ...]:
+        """The network itself: a committee of one."""
+        return (self,)
+
     def bind(self, symbols: Sequence[str], cell: FloatArray) -> ForceFunction:
         """Return the force function; see :class:`~bjerrum.potential.protocol.Potential`.
 

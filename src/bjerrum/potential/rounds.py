@@ -75,7 +75,7 @@ class Journal(lightning.Callback):
         if best is None or rmse < best[1]:
             _save_averaged_weights(pl_module, folder / BEST_WEIGHTS, step, rmse)
         curve = [row for row in read_learning_curve(folder) if row["step"] < step]
-        energy = 1e3 * float(metrics["val0_epoch/per_atom_energy_rmse"])
+        energy = 1e3 * float(metrics.get("val0_epoch/per_atom_energy_rmse", math.nan))
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         write_learning_curve(folder, [*curve, curve_row(step, rate, rmse, energy)])
         with atomic_path(folder / LAST) as temporary:

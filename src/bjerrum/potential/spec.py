@@ -132,11 +132,13 @@ def nequip_input(
     *,
     elements: tuple[str, ...],
     energy_shifts: dict[str, float],
+    with_energies: bool = True,
 ) -> dict[str, Any]:
     """Return NequIP's own description of the data, the model and its training.
 
     elements       the network's atom types, in order
     energy_shifts  eV per atom, constant, added to the network's output
+    with_energies  whether the labels have energies beside the forces
     File names are relative to the training folder. The model still lacks avg_num_neighbors and
     per_type_energy_scales, which are statistics of the data.
     """
@@ -147,16 +149,7 @@ def nequip_input(
         "training_module": {
             "_target_": "nequip.train.EMALightningModule",
             "ema_decay": optimiser.ema_decay,
-            "loss": {
-                "_target_": "nequip.train.EnergyForceLoss",
-                "per_atom_energy": True,
-                "coeffs": {"total_energy": optimiser.energy_weight, "forces": 1.0},
-                "per_type_forces_coeffs": weights,
-            },
-            "val_metrics": {
-                "_target_": "nequip.train.EnergyForceMetrics",
-                "coeffs": {"per_atom_energy_rmse": None, "forces_rmse": 1.0},
-            },
+            **_measures(optimiser.energy_weight, weights, with_energies=with_energies),
             "optimizer": _OPTIMISERS[optimiser.method](optimiser.learning_rate),
             "model": {
                 "_target_": "nequip.model.NequIPGNNModel",
@@ -166,6 +159,41 @@ def nequip_input(
             },
         },
     }
+
+
+def _measures(
+    energy_weight: float, force_weights: dict[str, float], *, with_energies: bool
+) -> dict[str, Any]:
+    """Return the loss and what is measured in validation."""
+    if with_energies:
+        return {
+            "loss": {
+                "_target_": "nequip.train.EnergyForceLoss",
+                "per_atom_energy": True,
+                "coeffs": {"total_energy": energy_weight, "forces": 1.0},
+                "per_type_forces_coeffs": force_weights,
+            },
+            "val_metrics": {
+                "_target_": "nequip.train.EnergyForceMetrics",
+                "coeffs": {"per_atom_energy_rmse": None, "forces_rmse": 1.0},
+            },
+        }
+    per_type = {"per_type": True, "per_type_coeffs": force_weights}
+    return {
+        "loss": _force_metric("forces_mse", "MeanSquaredError", per_type),
+        "val_metrics": _force_metric("forces_rmse", "RootMeanSquaredError", {}),
+    }
+
+
+def _force_metric(name: str, metric: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a NequIP manager of one measure of the forces."""
+    entry = {
+        "name": name,
+        "field": "forces",
+        "coeff": 1.0,
+        "metric": {"_target_": f"nequip.train.{metric}"},
+    }
+    return {"_target_": "nequip.train.MetricsManager", "metrics": [entry | options]}
 
 
 def _data(spec: TrainingSpec, elements: tuple[str, ...]) -> dict[str, Any]:

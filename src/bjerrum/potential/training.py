@@ -13,9 +13,9 @@ import json
 import logging
 import signal
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,10 @@ import lightning
 from hydra.utils import instantiate
 from nequip.utils.global_state import set_global_state
 
-from bjerrum.dataset import Dataset, Split, fit_energy_shifts, split_blocks, subtract_baseline
-from bjerrum.errors import InputError
+from bjerrum.errors import InputError, ModelError
 from bjerrum.files import write_json
-from bjerrum.frames import write_frames
 from bjerrum.memory import reuse_freed_memory
+from bjerrum.potential.preparation import PROVENANCE, PreparedTraining, prepare
 from bjerrum.potential.rounds import (
     LAST,
     PLATEAU,
@@ -38,109 +37,13 @@ from bjerrum.potential.rounds import (
     diverged,
 )
 from bjerrum.potential.schedule import WarmupStableDecay
-from bjerrum.potential.spec import TrainingSpec, nequip_input
+from bjerrum.potential.spec import nequip_input
+from bjerrum.potential.starting import data_statistics, initial_state, load_initial_state
 
-PROVENANCE = "provenance.json"
+__all__ = ["HORIZON", "NEQUIP_INPUT", "PROVENANCE", "PreparedTraining", "prepare", "train"]
+
 NEQUIP_INPUT = "nequip.json"
 HORIZON = "horizon.json"
-
-
-@dataclass(frozen=True)
-class PreparedTraining:
-    """A training folder that is ready to run."""
-
-    folder: Path
-    spec: TrainingSpec
-    elements: tuple[str, ...]
-    split: Split
-    energy_shifts: dict[str, float]
-    n_train: int
-
-    @property
-    def round_steps(self) -> int:
-        """Optimiser steps between two validations; at most one pass over the frames."""
-        batches = -(-self.n_train // self.spec.optimiser.batch_frames)
-        return min(self.spec.optimiser.round_steps, batches)
-
-    @property
-    def n_rounds(self) -> int:
-        """Rounds in all."""
-        return max(1, round(self.spec.optimiser.steps / self.round_steps))
-
-    @property
-    def n_steps(self) -> int:
-        """Optimiser steps in all."""
-        return self.n_rounds * self.round_steps
-
-    @property
-    def n_plateau_rounds(self) -> int:
-        """Rounds before the learning rate begins to fall."""
-        return max(1, round((1 - self.spec.optimiser.cooldown_fraction) * self.n_rounds))
-
-
-def prepare(dataset: Dataset, spec: TrainingSpec, folder: Path) -> PreparedTraining:
-    """Split the data, subtract the baseline and write the training folder.
-
-    Raises InputError if the folder belongs to other data or settings, or if the frames have no
-    energies or lack an element that the settings name.
-    """
-    _require_fit(dataset, spec)
-    split = split_blocks(
-        dataset,
-        n_validation=spec.split.validation_blocks,
-        n_test=spec.split.test_blocks,
-        seed=spec.split.seed,
-    )
-    baseline = spec.baseline.build()
-    parts = {
-        name: subtract_baseline(dataset.of_blocks(blocks), baseline)
-        for name, blocks in asdict(split).items()
-    }
-    provenance = {
-        "dataset": {
-            "source": dataset.source,
-            "sha256": dataset.sha256,
-            "method": dataset.method,
-            "n_frames": {name: len(frames) for name, frames in parts.items()},
-            "blocks": {name: list(blocks) for name, blocks in asdict(split).items()},
-        },
-        "settings": spec.settings_that_must_match(),
-    }
-    _claim(folder, provenance)
-    for name in ("train", "validation"):
-        write_frames(folder / f"{name}.extxyz", parts[name])
-    shifts = fit_energy_shifts(parts["train"], dataset.elements)
-    return PreparedTraining(folder, spec, dataset.elements, split, shifts, len(parts["train"]))
-
-
-def _require_fit(dataset: Dataset, spec: TrainingSpec) -> None:
-    for key, named in (
-        ("baseline.charges_e", spec.baseline.charges_e),
-        ("optimiser.force_weights", spec.optimiser.force_weights),
-    ):
-        unknown = sorted(set(named) - set(dataset.elements))
-        if unknown:
-            raise InputError(
-                f"{key}: {', '.join(unknown)} not in {dataset.source}, "
-                f"which holds {', '.join(dataset.elements)}"
-            )
-    if any("energy" not in atoms.calc.results for atoms in dataset.frames):
-        raise InputError(f"{dataset.source}: expected energies beside the forces, found none")
-
-
-def _claim(folder: Path, provenance: dict[str, Any]) -> None:
-    """Write the folder's provenance, or refuse a folder that was started from something else."""
-    path = folder / PROVENANCE
-    if path.exists():
-        earlier = json.loads(path.read_text())
-        for part in ("dataset", "settings"):
-            if earlier[part] != provenance[part]:
-                raise InputError(
-                    f"{folder}: was started with another {part}; choose another output folder "
-                    "or remove this one"
-                )
-        return
-    write_json(path, provenance)
 
 
 def train(
@@ -150,7 +53,8 @@ def train(
 
     max_minutes  begin no round that would not end in this time, but at least one
     Raises PhysicsCheckFailed if the validation error becomes NaN, InputError if the training has
-    already gone further than the steps that are wanted.
+    already gone further than the steps that are wanted, ModelError if the checkpoint is damaged or
+    that of another network.
     """
     checkpoint = _checkpoint_to_continue(prepared)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -160,6 +64,9 @@ def train(
     configuration = _resolved_input(prepared)
     datamodule = _data_module(configuration, prepared.folder)
     module = _build_module(configuration["training_module"], datamodule, prepared)
+    if checkpoint is None and prepared.start is not None:
+        state = initial_state(prepared.start, prepared.elements, prepared.relatives)
+        load_initial_state(module, state, prepared.start.folder)
     trainer = lightning.Trainer(
         accelerator="auto",
         devices=1,
@@ -178,7 +85,7 @@ def train(
             Deadline(max_minutes),
         ],
     )
-    with _lightning_tamed(), warnings.catch_warnings():
+    with _lightning_tamed(), _checkpoint_named(checkpoint), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's hints on workers and tree specs
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)
 
@@ -196,19 +103,48 @@ def _lightning_tamed() -> Iterator[None]:
         raise diverged("the loss is not a number") from error
 
 
+@contextmanager
+def _checkpoint_named(checkpoint: Path | None) -> Iterator[None]:
+    """Turn a checkpoint that is damaged or of another network into one line."""
+    if checkpoint is not None and not zipfile.is_zipfile(checkpoint):
+        raise _unfit(checkpoint, "the file is cut short")
+    try:
+        yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if checkpoint is None or not ("state_dict" in text or "PytorchStreamReader" in text):
+            raise
+        raise _unfit(checkpoint, text[:160]) from error
+
+
+def _unfit(checkpoint: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"{checkpoint}: expected a checkpoint of the network that the settings describe, got one "
+        f"that is damaged or of another architecture ({reason}); remove it, or train in another "
+        "folder"
+    )
+
+
 def _resolved_input(prepared: PreparedTraining) -> dict[str, Any]:
     """Return NequIP's input with the statistics of the training data filled in; keep a copy."""
     path = prepared.folder / NEQUIP_INPUT
     if path.exists():
         return json.loads(path.read_text())
     configuration = nequip_input(
-        prepared.spec, elements=prepared.elements, energy_shifts=prepared.energy_shifts
+        prepared.spec,
+        elements=prepared.elements,
+        energy_shifts=prepared.energy_shifts,
+        with_energies=prepared.with_energies,
     )
-    statistics = _data_module(configuration, prepared.folder).get_statistics("train")
-    configuration["training_module"]["model"] |= {
-        "avg_num_neighbors": float(statistics["num_neighbors_mean"]),
-        "per_type_energy_scales": float(statistics["forces_rms"]),
-    }
+    if prepared.start is None:
+        found = _data_module(configuration, prepared.folder).get_statistics("train")
+        statistics = {
+            "avg_num_neighbors": float(found["num_neighbors_mean"]),
+            "per_type_energy_scales": float(found["forces_rms"]),
+        }
+    else:
+        statistics = data_statistics(prepared.start)
+    configuration["training_module"]["model"] |= statistics
     write_json(path, configuration)
     return configuration
 
