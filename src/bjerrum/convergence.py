@@ -38,7 +38,7 @@ from bjerrum.units import EV_IN_MEV
 OFFSET: Final = (0.27, 0.41, 0.16)
 """A position between grid points, in units of the grid vectors: no symmetry to the first."""
 
-DIFFERENCE_ANGSTROM: Final = 0.01
+DIFFERENCE_ANGSTROM: Final = 0.004
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ from bjerrum.reference.egg_box import (
 )
 from bjerrum.reference.grid_noise import grid_shifts, without_net_force
 from bjerrum.reference.label import Label, LabelStatus
+from bjerrum.units import EV_IN_MEV
 
 _PROGRAMS: Final = ("cp2k.psmp", "cp2k.popt", "cp2k.ssmp", "cp2k")
 _LEAST_FREE_BYTES: Final = 50 * 2**20
@@ -301,20 +302,30 @@ class Cp2kReference:
                 "method": self.name,
                 "program": f"CP2K {self.version}",
                 "settings_hash": self.settings.hash,
-                "net_force_mev_per_angstrom": round(1e3 * net, 3),
-                **_noise(self.settings),
+                "net_force_mev_per_angstrom": round(EV_IN_MEV * net, 3),
+                **self._noise(atoms, labels),
             },
         )
+
+    def _noise(self, atoms: Atoms, labels: list[Label]) -> dict[str, float]:
+        """Return the estimated rms error of a force component by the grid, meV/angstrom.
+
+        What the settings were measured to have; else, for averages, the standard error of the mean
+        over positions: an upper bound, because errors at these positions partly cancel.
+        """
+        if self.settings.noise_mev_per_angstrom is not None:
+            return {"force_noise_mev_per_angstrom": self.settings.noise_mev_per_angstrom}
+        if len(labels) < 2:
+            return {}
+        symbols = atoms.get_chemical_symbols()
+        forces = [without_net_force(x.forces, symbols) for x in labels if x.forces is not None]
+        variance = np.var(forces, axis=0, ddof=1).mean() / len(forces)
+        return {"force_noise_mev_per_angstrom": round(float(EV_IN_MEV * np.sqrt(variance)), 2)}
 
 
 def _grid_vectors(atoms: Atoms, grid: tuple[int, ...]) -> FloatArray:
     """Return the vectors between neighbouring points of the finest grid, rows, angstrom."""
     return np.asarray(atoms.cell.array / np.array(grid)[:, None])
-
-
-def _noise(settings: Cp2kSettings) -> dict[str, float]:
-    noise = settings.noise_mev_per_angstrom
-    return {} if noise is None else {"force_noise_mev_per_angstrom": noise}
 
 
 def _launcher(ranks: int) -> list[str]:
