@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -102,6 +103,20 @@ def _pieces(n_frames: int, n_a: int, n_b: int, like: bool) -> Iterator[Piece]:
 Coordinates = tuple[FixedPoint, NDArray[np.float32]]
 
 
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Working arrays of one shape, the same memory as tensors and as NumPy arrays."""
+
+    integers: torch.Tensor
+    flat: torch.Tensor
+    total: torch.Tensor
+    part: torch.Tensor
+    term: torch.Tensor
+    index: NDArray[np.int32]
+    near: NDArray[np.int32]
+    distances: NDArray[Any]
+
+
 class DistanceBins:
     """Sorts the distances between two groups of atoms into bins, for some frames.
 
@@ -135,6 +150,7 @@ class DistanceBins:
         self.parts = [[k for k in range(3) if self.steps[:, k, axis].any()] for axis in range(3)]
         self._integers = torch.empty((2, DISTANCES_AT_ONCE), dtype=torch.int32)
         self._reals = torch.empty((3, DISTANCES_AT_ONCE), dtype=dtype)
+        self._views: dict[tuple[int, int, int], _Work] = {}
 
     def count(
         self, first: Coordinates, second: Coordinates, sizes: Sequence[int], half: bool
@@ -173,49 +189,52 @@ class DistanceBins:
     ) -> tuple[IntArray, IntArray]:
         """Return the counts, (n_frames, n_kinds, n_bins), and the places of doubtful pairs."""
         shape = (first.shape[1], first.shape[2], second.shape[3])
-        size = shape[0] * shape[1] * shape[2]
-        integers = self._integers[:, :size].view(2, *shape)
-        r = self._distances(
-            first, second, steps, integers[0], self._reals[:, :size].view(3, *shape)
-        )
-        index, near = integers.numpy()
-        np.copyto(index, r.numpy(), casting="unsafe")
+        work = self._work(shape)
+        self._distances(first, second, steps, work)
+        index, near = work.index, work.near
+        np.copyto(index, work.distances, casting="unsafe")
         np.add(index, self.doubt, out=near)
         np.bitwise_and(near, 2**self.bits - 1, out=near)
         places = np.flatnonzero(near < 2 * self.doubt)
         np.right_shift(index, self.bits, out=index)
-        np.put(index, places, self.stride - 1)
+        index.reshape(-1)[places] = self.stride - 1
         frame = np.arange(shape[0], dtype=np.int32)[:, None, None] * np.int32(n_kinds)
-        integers[0].add_(torch.from_numpy((frame + kinds) * np.int32(self.stride)))
-        bins = torch.bincount(integers[0].view(-1), minlength=shape[0] * n_kinds * self.stride)
+        work.integers.add_(torch.from_numpy((frame + kinds) * np.int32(self.stride)))
+        bins = torch.bincount(work.flat, minlength=shape[0] * n_kinds * self.stride)
         return bins.numpy().reshape(shape[0], n_kinds, -1)[..., : self.n_bins], places
 
+    def _work(self, shape: tuple[int, int, int]) -> _Work:
+        """Return the working arrays in this shape."""
+        if shape not in self._views:
+            size = shape[0] * shape[1] * shape[2]
+            integers, near = self._integers[:, :size].view(2, *shape)
+            total, part, term = self._reals[:, :size].view(3, *shape)
+            arrays = (integers.numpy(), near.numpy(), total.numpy())
+            self._views[shape] = _Work(integers, integers.view(-1), total, part, term, *arrays)
+        return self._views[shape]
+
     def _distances(
-        self,
-        first: torch.Tensor,
-        second: torch.Tensor,
-        steps: torch.Tensor,
-        difference: torch.Tensor,
-        work: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return distances in 2^-bits bin widths, (n_frames, n_rows, n_columns), in ``work[0]``."""
-        total, part, term = work
+        self, first: torch.Tensor, second: torch.Tensor, steps: torch.Tensor, work: _Work
+    ) -> None:
+        """Put distances in 2^-bits bin widths into ``work.distances``."""
+        a, b = first.unbind(), second.unbind()
         for axis, vectors in enumerate(self.parts):
-            component = part if axis else total
+            component = work.part if axis else work.total
             for count, k in enumerate(vectors):
-                target = term if count else component
-                torch.sub(first[k], second[k], out=difference)
-                target.copy_(difference)
+                target = work.term if count else component
+                torch.sub(a[k], b[k], out=work.integers)
+                target.copy_(work.integers)
                 if self.scale is None:
                     target.mul_(steps[:, k, axis])
                 if count:
-                    component.add_(term)
+                    component.add_(work.term)
             if axis:
-                total.addcmul_(part, part)
+                work.total.addcmul_(work.part, work.part)
             else:
-                total.mul_(total)
-        total.sqrt_()
-        return total if self.scale is None else total.mul_(self.scale)
+                work.total.mul_(work.total)
+        work.total.sqrt_()
+        if self.scale is not None:
+            work.total.mul_(self.scale)
 
     def _exactly(
         self,

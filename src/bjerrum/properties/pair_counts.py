@@ -13,6 +13,7 @@ cell's width, the first pass is in double precision and r_max must not exceed th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,16 +61,17 @@ def count_pairs(
         name: np.take(positions, groups[name], axis=1).astype(np.float32, copy=False)
         for name in wanted
     }
-    starts = range(0, len(positions), FRAMES_AT_ONCE)
+    workers = max(1, available_threads() if threads is None else threads)
+    turns = math.ceil(len(positions) / (workers * FRAMES_AT_ONCE))
+    batch = math.ceil(len(positions) / (workers * turns))  # every worker has the same to do
 
     def count(start: int) -> IntArray:
-        frames = slice(start, start + FRAMES_AT_ONCE)
+        frames = slice(start, start + batch)
         part = {name: array[frames] for name, array in species.items()}
         return _count_batch(part, cells[frames], pairs, edges)
 
-    workers = min(available_threads() if threads is None else threads, len(starts))
-    with one_torch_thread(), ThreadPoolExecutor(max(workers, 1)) as pool:
-        return np.concatenate(list(pool.map(count, starts)))
+    with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+        return np.concatenate(list(pool.map(count, range(0, len(positions), batch))))
 
 
 def available_threads() -> int:
