@@ -67,6 +67,16 @@ def test_a_page_of_its_own_needs_no_network_and_is_escaped(curves, tmp_path):
     assert 'src="http' not in page
 
 
+def test_a_page_of_a_mixture_has_three_columns(curves, tmp_path):
+    """Six pairs in one row had titles that ran into each other."""
+    pairs = [{**curves["potentials"][0], "pair": f"A-{name}"} for name in "BCDEFG"]
+    found = {**curves, "potentials": pairs, "pmf_source": "a long source " * 20}
+    page = write_thermodynamics_page(found, tmp_path / "page.html").read_text()
+    assert '"xaxis9"' in page
+    assert '"xaxis10"' not in page
+    assert "\\u003cbr\\u003e" in page
+
+
 def test_unusable_curves_are_refused(curves, tmp_path):
     broken = {**curves, "panels": [{**curves["panels"][0], "curves": []}]}
     with pytest.raises(InputError, match="no figure"):

@@ -421,6 +421,10 @@ BROKEN = {
     "backwards": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n2,2,2,2\n1,2,2,2\n", "line 3: .* increase"),
     "semicolons": ("r_angstrom;w_cc_kT;w_ca_kT;w_aa_kT\n1;2;3;4\n", "separated by semicolons"),
     "tabs": ("r_angstrom\tw_cc_kT\tw_ca_kT\tw_aa_kT\n1\t2\t3\t4\n", "separated by tabs"),
+    "endless error": (
+        "r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT,w_ca_kT_standard_error\n1,2,2,2,inf\n",
+        "must be finite and not negative",
+    ),
     "short row": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n1,2,3\n", "line 2: 3 cells"),
     "empty": ("", "expected a header"),
     "inf outside": ("r_angstrom,w_cc_kT,w_ca_kT,w_aa_kT\n1,2,2,2\n2,2,inf,2\n", "outside the core"),

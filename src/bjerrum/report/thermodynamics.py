@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import math
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ from bjerrum.report.thermodynamics_part import (
 
 COMPUTED: Final = ((style.BLUE, "solid"), (style.GREEN, "dot"), (style.PURPLE, "dashdot"))
 """Colour and dash of the theories, the main one first."""
+_TITLE_WIDTH: Final = 120
+"""Letters in a line of a page's title."""
 _MARKED: Final = 15
 """Below this number of points a curve shows each of them."""
 EXPERIMENT: Final = (style.VERMILION, "dash")
@@ -61,25 +65,36 @@ def write_thermodynamics_page(curves: dict[str, Any], path: Path) -> Path:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"no figure: {first['msg']}; give more concentrations") from error
-    columns = max(len(part.panels), len(part.potentials))
-    titles = [panel.title for panel in part.panels] + [""] * (columns - len(part.panels))
+    columns = len(part.panels)
+    rows = 1 + math.ceil(len(part.potentials) / columns)
+    titles = [panel.title for panel in part.panels]
     titles += [f"{pair_text(pair.pair)} potential of mean force" for pair in part.potentials]
-    figure = make_subplots(rows=2, cols=columns, subplot_titles=titles, vertical_spacing=0.16)
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.32 / rows
+    )
     for column, panel in enumerate(part.panels, start=1):
         for trace in _panel_traces(panel, show_legend=column == 1):
             figure.add_trace(trace, row=1, col=column)
         figure.update_xaxes(**axis(AXES[part.axis]), row=1, col=column)
         figure.update_yaxes(**axis(SYMBOLS[panel.symbol]), row=1, col=column)
-    for column, pair in enumerate(part.potentials, start=1):
-        for trace in _potential_traces(pair, show_legend=column == 1):
-            figure.add_trace(trace, row=2, col=column)
-        figure.update_xaxes(**axis("r / Å"), row=2, col=column)
-        figure.update_yaxes(**axis("w / kT"), range=_potential_range(pair), row=2, col=column)
-    figure.update_layout(**layout(720, legend=True))
+    for index, pair in enumerate(part.potentials):
+        place = {"row": 2 + index // columns, "col": 1 + index % columns}
+        for trace in _potential_traces(pair, show_legend=index == 0):
+            figure.add_trace(trace, **place)
+        figure.update_xaxes(**axis("r / Å"), **place)
+        figure.update_yaxes(**axis("w / kT"), range=_potential_range(pair), **place)
+    title = textwrap.wrap(_title(part), _TITLE_WIDTH)
+    figure.update_layout(**layout(150 + 285 * rows, legend=True))
     figure.update_layout(
-        title={"text": html.escape(_title(part)), "x": 0.02, "font": {"size": 15}},
-        margin={"t": 130},
-        legend={"y": 1.07},
+        title={
+            "text": "<br>".join(html.escape(line) for line in title),
+            "x": 0.02,
+            "y": 1 - 20 / (150 + 285 * rows),
+            "yanchor": "top",
+            "font": {"size": 15},
+        },
+        margin={"t": 110 + 20 * len(title)},
+        legend={"y": 1 + 0.14 / rows},
     )
     page = figure.to_html(include_plotlyjs=True, full_html=True)
     return write_whole(Path(path), page.encode("utf-8"))

@@ -219,7 +219,9 @@ def _check_values(table: PmfTable) -> None:
                 "core; only the first rows may be inf"
             )
     for name, error in table.errors.items():
-        if not np.all(error[np.isfinite(table.pairs[name])] >= 0):
+        used = error[np.isfinite(table.pairs[name])]
+        if not np.all((used >= 0) & np.isfinite(used)):
             raise InputError(
-                f"{table.column(name)}{ERROR_SUFFIX}: a standard error must not be negative"
+                f"{table.column(name)}{ERROR_SUFFIX}: a standard error must be finite and not "
+                "negative"
             )
