@@ -193,6 +193,18 @@ def test_beyond_solubility_is_warned_of(table):
     assert found["points"][2]["osmotic_coefficient_mm"] > 1
 
 
+@pytest.mark.parametrize(
+    ("salt", "concentration", "supersaturated"),
+    [("LiI", 3.5, False), ("LiF", 1, True), ("MgCl2", 6, True), ("MgCl2", 3, False)],
+)
+def test_solubility_where_there_is_no_density(table, salt, concentration, supersaturated):
+    """Beyond the range of the density is not beyond the solubility."""
+    few = ("--theory", "dhx", "--salt", salt, "--concentrations", concentration)
+    warnings = " ".join(solve("--pmf", table, *few)["warnings"])
+    assert "no density of" in warnings
+    assert ("solubility" in warnings) == supersaturated
+
+
 def test_files_and_figure(table, tmp_path):
     few = ("--pmf", table, *RPM, "--theory", "pb", "--salt", "LiCl", "--concentrations", "0.1:2:8")
     found = solve(*few, "-o", tmp_path / "out.json")

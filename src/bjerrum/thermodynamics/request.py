@@ -196,20 +196,23 @@ def concentration_warnings(
     if salt_volume is not None:
         molality = constant_volumes(salt_volume, highest, temperature).molality
         return [] if salt is None else _beyond(salt, molality)
-    if salt is None or not has_density(salt):
-        return [f"no density of {salt or 'these ions'}: {_EMPTY}"]
+    if salt is None:
+        return [f"no density of these ions: {_EMPTY}"]
+    if not has_density(salt):
+        return [f"no density of {salt}: {_EMPTY}", *_beyond(salt, highest, "mol/L")]
     try:
         return _beyond(salt, molality_of_molarity(salt, highest, temperature))
     except InputError as error:
-        return [f"{str(error).partition(';')[0]}: there {_EMPTY}", *_beyond(salt)]
+        reason = str(error).partition(";")[0]
+        return [f"{reason}: there {_EMPTY}", *_beyond(salt, highest, "mol/L")]
 
 
-def _beyond(salt: str, molality: float | None = None) -> list[str]:
+def _beyond(salt: str, concentration: float, unit: str = "mol/kg") -> list[str]:
+    """Compare with the solubility: x mol/L of a salt that takes room are more than x mol/kg."""
     limit = solubility(salt)
-    if limit is None or (molality is not None and molality <= limit.molality):
+    if limit is None or concentration <= limit.molality:
         return []
-    found = "concentrations" if molality is None else f"{molality:.3g} mol/kg"
     return [
-        f"{found} beyond the solubility of {salt} ({limit.molality:g} mol/kg at 25 C, "
-        f"{limit.source.citation}): such a solution is supersaturated"
+        f"{concentration:.3g} {unit} beyond the solubility of {salt} ({limit.molality:g} mol/kg at "
+        f"25 C, {limit.source.citation}): such a solution is supersaturated"
     ]
