@@ -398,6 +398,7 @@ def test_the_published_nacl_table_has_bound_states():
 def test_a_wall_and_a_tail_can_be_asked_for():
     table = spoil(soft_table(), ca=(4 / R) ** 9 - np.where(R < 1.5, 1e8, 0))
     ions = ions_from_table(table.with_core({"ca": 1.6}), (1, -1), 7.14)
+    assert table.with_core({"ac": 1.6}).pairs["ca"][0] == math.inf
     plain = ions_from_table(soft_table(), (1, -1), 7.14)
     assert ions.pmfs[1].wall == pytest.approx(plain.pmfs[1].wall)
     lifted = spoil(soft_table(), **{n: w + 3.0 for n, w in soft_table().pairs.items()})

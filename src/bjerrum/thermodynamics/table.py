@@ -43,7 +43,14 @@ class PmfTable:
         return f"{self.origin}: w_{name}_kT"
 
     def with_core(self, cores: Mapping[str, float]) -> PmfTable:
-        """Return the table with a wall (inf) below a distance in angstrom, by pair name."""
+        """Return the table with a wall (inf) below a distance in angstrom, by pair name.
+
+        The two species of a pair may stand in either order.
+        """
+        cores = {
+            _turned(name) if _turned(name) in self.pairs else name: core
+            for name, core in cores.items()
+        }
         for name, core in cores.items():
             if name not in self.pairs:
                 raise InputError(
@@ -163,10 +170,12 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
 
 def _find_column(header: list[str], name: str, column: str) -> str | None:
     """Return the header's spelling of a pair: either order of the two species."""
-    joint = "-" if "-" in name else ""
-    parts = name.split("-") if joint else list(name)
-    turned = f"w_{joint.join(reversed(parts))}_kT"
+    turned = f"w_{_turned(name)}_kT"
     return next((candidate for candidate in (column, turned) if candidate in header), None)
+
+
+def _turned(name: str) -> str:
+    return "-".join(reversed(name.split("-"))) if "-" in name else name[::-1]
 
 
 def _refuse_unknown(path: Path, header: list[str], used: set[str]) -> None:
