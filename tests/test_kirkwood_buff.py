@@ -433,6 +433,13 @@ def test_unusable_files_are_refused(tmp_path, change, words):
         read_partial_rdfs(write_csv(tmp_path / "bad.csv", columns))
 
 
+@pytest.mark.parametrize("extra", ["g_ac", "g_LiLi", "g_ClO"])
+def test_two_columns_of_one_pair_are_refused(tmp_path, extra):
+    path = write_csv(tmp_path / "twice.csv", {**table(), extra: np.ones(300)})
+    with pytest.raises(InputError, match=f"{extra} are both g_"):
+        read_partial_rdfs(path)
+
+
 def test_ragged_and_empty_files_are_refused(tmp_path):
     path = tmp_path / "bad.csv"
     path.write_text("")
@@ -464,6 +471,12 @@ def test_boxes_that_do_not_fit_are_refused():
     holed = PartialRdfs(run.r, {**run.g, "ca": np.where(run.r > 9, np.nan, run.g["ca"])})
     with pytest.raises(InputError, match="g_ca must be a number"):
         analyse_rdfs([holed], LICL)
+    endless = PartialRdfs(run.r, {**run.g, "ca": np.where(run.r > 9, np.inf, run.g["ca"])})
+    with pytest.raises(InputError, match="g_ca must be a number"):
+        analyse_rdfs([endless], LICL)
+    nanometres = PartialRdfs(run.r / 10, run.g)
+    with pytest.raises(InputError, match=r"half the box is needed: .* in angstrom"):
+        analyse_rdfs([nanometres], LICL)
     halved = PartialRdfs(run.r, {**run.g, "ca": run.g["ca"] / 3})
     with pytest.raises(InputError, match="near 1"):
         analyse_rdfs([halved], LICL)

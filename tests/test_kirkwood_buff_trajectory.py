@@ -234,6 +234,7 @@ def test_the_table_marks_the_recommended_estimator(bjerrum, files):  # noqa: F81
     code, out, _ = bjerrum("analyse", "kirkwood-buff", files["csv"], *BOX)
     assert code == 0
     assert sum(line.startswith("* ") for line in out.splitlines()) == 2
+    assert "d ln a/d ln m needs g_oo" in out
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,8 @@ def _print_table(result: KirkwoodBuffResult, experiment: dict[str, Any] | None) 
             f"d ln a/d ln c {experiment['dlna_dlnc']:.2f}, d ln a/d ln m "
             f"{experiment['dlna_dlnm']:.2f}; {experiment['source']}"
         )
+    if chosen.dlna_dlnc is not None and chosen.dlna_dlnm is None:
+        typer.echo("d ln a/d ln m needs g_oo (g_OO) or --salt-volume-cm3-per-mol")
     if note := result.note:
         typer.echo(f"note: {note}", err=True)
 

@@ -77,7 +77,7 @@ def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRd
     columns are not.
 
     ions_only  do without the pairs with water
-    Raises InputError for missing columns, text or NaN in a cell, and uneven distances.
+    Raises InputError for missing columns, two of one pair, text in a cell, and uneven distances.
     """
     path = Path(path)
     columns = read_columns(path)
@@ -88,7 +88,7 @@ def read_partial_rdfs(path: Path | str, *, ions_only: bool = False) -> PartialRd
         )
     r = columns.pop(DISTANCE)
     check_distances(r, path)
-    found = {role: g for name, g in columns.items() if (role := _pair_of(name)) is not None}
+    found = _by_pair(columns, path)
     needed = ION_PAIRS if ions_only else (*ION_PAIRS, *WATER_PAIRS)
     missing = [f"g_{pair}" for pair in needed if pair not in found]
     if missing:
@@ -244,6 +244,19 @@ def check_distances(r: FloatArray, path: Path) -> None:
         raise InputError(f"{path}: {DISTANCE} must be equally spaced")
 
 
+def _by_pair(columns: Mapping[str, FloatArray], path: Path) -> dict[str, FloatArray]:
+    """Return g by pair of roles; InputError where two columns would be the same pair."""
+    names: dict[str, str] = {}
+    for name in columns:
+        pair = _pair_of(name)
+        if pair is not None and names.setdefault(pair, name) != name:
+            raise InputError(
+                f"{path}: {names[pair]} and {name} are both g_{pair} (c cation, a anion, o water "
+                "oxygen): give the RDFs of one salt, each pair once"
+            )
+    return {pair: columns[name] for pair, name in names.items()}
+
+
 def _salt_of(columns: Iterable[str]) -> str | None:
     """Return the formula from columns by element; None for columns by role."""
     symbols = {s for name in columns for s in re.findall("[A-Z][a-z]?", name.removeprefix("g_"))}
@@ -289,7 +302,10 @@ def _check_runs(runs: Sequence[PartialRdfs], box: Composition) -> None:
         try:
             require_reach(run.r, box.edge / 2)
         except InputError as error:
-            raise InputError(f"{run.name}: {error}, half the box") from error
+            raise InputError(
+                f"{run.name}: {error}, and half the box is needed: check the edge, and that "
+                f"{DISTANCE} is in angstrom"
+            ) from error
 
 
 def _check_values(run: PartialRdfs, box: Composition) -> None:
@@ -297,7 +313,7 @@ def _check_values(run: PartialRdfs, box: Composition) -> None:
     used = run.r <= box.edge / 2 + TAIL_WIDTH
     tail = used & (run.r >= box.edge / 2 - TAIL_WIDTH)
     for pair, values in run.g.items():
-        wrong = used & ~(values >= -ROUNDING)
+        wrong = used & ~(np.isfinite(values) & (values >= -ROUNDING))
         if wrong.any():
             place, value = run.r[wrong.argmax()], values[wrong.argmax()]
             raise InputError(
