@@ -93,14 +93,14 @@ def equilibrated_box(run: Run, replica: int) -> Result:
 
 def trust_gate(run: Run, box: Result) -> Result:
     """Check the potential's physics on the first box; nothing runs with a model that fails."""
-    step = Step("check_potential", 1, {}, {"box": box.hash, "model": run.card.weights_sha256})
+    step = Step("check_potential", 2, {}, {"box": box.hash, "model": run.card.weights_sha256})
 
     def work(folder: Path) -> None:
-        from bjerrum.potential.checks import check_model
+        from bjerrum.potential.gate import run_gate
         from bjerrum.potential.model import load_model
 
         run.announce("Trust gate", 0, 1)
-        checks = check_model(load_model(str(run.model_folder)), _atoms(box))
+        checks = run_gate(load_model(str(run.model_folder)), _atoms(box))
         require(checks)
         write_json(folder / "checks.json", [check.to_json() for check in checks])
         run.announce("Trust gate", 1, 1)

@@ -23,7 +23,7 @@ from bjerrum.cli.doctor import doctor
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
 from bjerrum.cli.labels import label, sample, separations
 from bjerrum.cli.pairing import pairing
-from bjerrum.cli.potentials import check, committee, evaluate, simulate, train
+from bjerrum.cli.potentials import check, committee, evaluate, export, simulate, train
 from bjerrum.cli.scattering import scattering, screening
 from bjerrum.cli.solve import solve
 from bjerrum.cli.transport import transport
@@ -51,6 +51,7 @@ for command in (
     committee,
     evaluate,
     check,
+    export,
     simulate,
     solve,
     doctor,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bjerrum.cli.options import JsonFlag, ModelName, print_results
 from bjerrum.console import Console
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def train(
@@ -126,20 +129,12 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Run the trust gate on a model; exit code 3 if a check fails."""
-    from bjerrum.boxes import build_box, equilibrate_box
     from bjerrum.checks import require
-    from bjerrum.frames import read_frames
-    from bjerrum.potential.checks import check_model
+    from bjerrum.potential.gate import run_gate
     from bjerrum.potential.model import load_model
-    from bjerrum.system import Salt, Solution
 
-    loaded = load_model(model)
-    if frames is None:
-        solution = Solution(Salt.parse("LiCl"), 2.78, 298.15)
-        atoms = equilibrate_box(build_box(solution, 80, seed=1), solution, time_ps=20, seed=1)
-    else:
-        atoms = read_frames(frames)[0]
-    checks = check_model(loaded, atoms)
+    loaded, atoms = load_model(model), _configuration(frames)
+    checks = run_gate(loaded, atoms, timed=True)
     passed = all(c.passed for c in checks)
     if as_json:
         print_results({"passed": passed, "checks": [c.to_json() for c in checks]}, as_json)
@@ -148,6 +143,33 @@ def check(
             verdict = "pass" if c.passed else "FAIL"
             typer.echo(f"{verdict}  {c.name}: {c.value:.3g} {c.unit} (limit {c.limit:g})")
     require(checks)
+
+
+def export(
+    model: ModelName,
+    form: Annotated[str, typer.Option("--format", help="lammps or aotinductor.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
+    box: Annotated[Path | None, typer.Option(help="A configuration; default: a LiCl box.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for the compiled network.")] = "cpu",
+    network: Annotated[
+        bool, typer.Option(help="With lammps: compile the network too (minutes).")
+    ] = True,
+) -> None:
+    """Write a model for LAMMPS, or its network compiled by AOTInductor."""
+    from bjerrum.errors import InputError
+    from bjerrum.potential.export import NETWORK_FILE, export_aotinductor, export_lammps
+    from bjerrum.potential.model import load_model
+
+    if form not in {"lammps", "aotinductor"}:
+        raise InputError(f"--format: expected lammps or aotinductor, got {form!r}")
+    if device not in {"cpu", "cuda"}:
+        raise InputError(f"--device: expected cpu or cuda, got {device!r}")
+    loaded, atoms = load_model(model), _configuration(box)
+    written = export_lammps(loaded, atoms, output) if form == "lammps" else []
+    if form == "aotinductor" or network:
+        written.append(export_aotinductor(loaded, atoms, output / NETWORK_FILE, device=device))
+    for path in written:
+        typer.echo(str(path))
 
 
 def simulate(
@@ -178,3 +200,15 @@ def simulate(
             model, box, validate_spec(given, SimulationSpec, "simulate"), output, console.announce
         )
     typer.echo(str(output))
+
+
+def _configuration(path: Path | None) -> Atoms:
+    """Return the first frame of a file, or a LiCl box."""
+    from bjerrum.boxes import build_box, equilibrate_box
+    from bjerrum.frames import read_frames
+    from bjerrum.system import Salt, Solution
+
+    if path is not None:
+        return read_frames(path)[0]
+    solution = Solution(Salt.parse("LiCl"), 2.78, 298.15)
+    return equilibrate_box(build_box(solution, 80, seed=1), solution, time_ps=20, seed=1)
