@@ -106,3 +106,29 @@ def bench_label(
     with Console() as console:
         result = measure(configurations, program, work_folder, announce=console.announce)
     print_results(result, as_json)
+
+
+@bench.command("training")
+def bench_training(
+    model: ModelName = "licl-nnp1",
+    rounds: Annotated[int, typer.Option(help="Passes that are timed.", min=1)] = 5,
+    waters: Annotated[
+        list[int] | None, typer.Option(help="Sizes of the boxes; default: 80 and 512.")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Also the compiled network (minutes to compile).")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Training in frames/s, forward and backward; inference in atom-steps/s, eager and compiled."""
+    from bjerrum.bench.training import bench_training as measure
+    from bjerrum.boxes import build_box
+    from bjerrum.potential.model import load_model
+    from bjerrum.system import Salt, Solution
+
+    solution = Solution(Salt.parse("LiCl"), 2.78, 298.15)
+    loaded = load_model(model)
+    with Console() as console:
+        boxes = [build_box(solution, n, seed=1) for n in waters or (80, 512)]
+        result = measure(loaded, boxes, rounds=rounds, compiled=compiled, announce=console.announce)
+    print_results(result, as_json)

@@ -7,6 +7,7 @@ part (``coul/long`` with ``dielectric`` and an Ewald sum) and the wall (``table`
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ def export_aotinductor(
     (network,) = model.network.members
     settings = COMPILE_TARGET_DICT[target]
     graph = network.network.to(device)
-    data = settings["data_settings"](AtomicDataDict.to_(_graph_data(model, atoms), device))
+    data = settings["data_settings"](AtomicDataDict.to_(graph_data(model, atoms), device))
     sizes = {
         "graph": torch.export.Dim.STATIC,
         "node": torch.export.dynamic_shapes.Dim("num_nodes", min=2, max=torch.inf),
@@ -220,19 +221,23 @@ def export_aotinductor(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        aot_export_model(
-            model=graph.requires_grad_(requires_grad=True),
-            device=torch.device(device),
-            input_fields=settings["input"],
-            output_fields=settings["output"],
-            data=data,
-            batch_map=settings["batch_map_settings"](sizes),
-            output_path=str(path),
-            inductor_configs={"aot_inductor.metadata": _with_fields(metadata, settings)},
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's compiler, about torch's compiler
+            aot_export_model(
+                model=graph.requires_grad_(requires_grad=True),
+                device=torch.device(device),
+                input_fields=settings["input"],
+                output_fields=settings["output"],
+                data=data,
+                batch_map=settings["batch_map_settings"](sizes),
+                output_path=str(path),
+                inductor_configs={"aot_inductor.metadata": _with_fields(metadata, settings)},
+            )
     except (RuntimeError, OSError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ExternalError(f"export: torch could not compile the network ({reason})") from error
+    finally:
+        graph.requires_grad_(requires_grad=False)
     return path
 
 
@@ -249,7 +254,7 @@ def _with_fields(metadata: dict[str, str], settings: dict[str, Any]) -> dict[str
     }
 
 
-def _graph_data(model: Model, atoms: Atoms) -> dict[str, Any]:
+def graph_data(model: Model, atoms: Atoms) -> dict[str, Any]:
     """Return a box as NequIP's graph."""
     from nequip.data import compute_neighborlist_, from_ase
     from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
