@@ -54,7 +54,7 @@ run: $(VENV)/.installed
 	@$(BIN)/bjerrum run $(CONFIG) $(if $(BUDGET),--budget-minutes $(BUDGET))
 
 test: venv
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: check-format check-lint check-types
 

@@ -319,12 +319,12 @@ class TestChoice:
     def test_references_conform(self, name: str, tmp_path: Path) -> None:
         config = tmp_path / "classical.toml"
         config.write_text(f'force_field = "{name}"\n')
-        reference = reference_of("classical", config)
+        reference = reference_of("classical", [], config)
         assert reference.describe()["force_field"] == force_field_of(name).name
         assert_conforms(reference, random_box(), tmp_path)
 
     def test_joung_cheatham_is_the_default(self) -> None:
-        assert "Joung-Cheatham" in reference_of("classical").describe()["force_field"]
+        assert "Joung-Cheatham" in reference_of("classical", []).describe()["force_field"]
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -338,7 +338,7 @@ class TestChoice:
         config = tmp_path / "classical.toml"
         config.write_text(text)
         with pytest.raises(BjerrumError, match=r"classical\.toml: ") as raised:
-            reference_of("classical", config)
+            reference_of("classical", [], config)
         assert words in str(raised.value)
         assert "\n" not in str(raised.value)
 
