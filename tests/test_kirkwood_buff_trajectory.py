@@ -237,6 +237,15 @@ def test_the_table_marks_the_recommended_estimator(bjerrum, files):  # noqa: F81
     assert "d ln a/d ln m needs g_oo" in out
 
 
+def test_error_bars_are_drawn_where_there_are_some(bjerrum, files, tmp_path):  # noqa: F811
+    other = write_csv(tmp_path / "other.csv", {**table(), "g_co": table()["g_co"] * 1.01})
+    for sources, drawn in (([files["csv"]], False), ([files["csv"], other], True)):
+        page = tmp_path / "figure.html"
+        code, _, _ = bjerrum("analyse", "kirkwood-buff", *sources, *BOX, "--figure", page)
+        assert code == 0
+        assert ("standard error)" in page.read_text()) == drawn
+
+
 @pytest.mark.parametrize(
     ("source", "options", "words"),
     [
@@ -246,6 +255,7 @@ def test_the_table_marks_the_recommended_estimator(bjerrum, files):  # noqa: F81
         ("csv", ("--box-angstrom", -1, "--pairs", 24, "--waters", 512), ("positive",)),
         ("csv", ("--box-angstrom", 25, "--pairs", 1, "--waters", 512), ("two ion pairs",)),
         ("csv", ("--box-angstrom", 25, "--pairs", 24, "--waters", 0), ("--waters",)),
+        ("csv", (*BOX, "--temperature-K", -4), ("kelvin",)),
         ("no-water", BOX, ("g_co", "g_ao", "missing")),
         ("single", (), ("single frame", "sample")),
         ("no-cell", (), ("cell",)),

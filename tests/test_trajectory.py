@@ -472,6 +472,14 @@ def test_rubbish_is_refused(tmp_path: Path, content: str, suffix: str) -> None:
         list(iterate_frames(path))
 
 
+@pytest.mark.parametrize("suffix", ["xyz", "extxyz", "lammpstrj"])
+def test_empty_files_are_called_empty(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    path.write_bytes(b"")
+    with pytest.raises(FrameError, match="is empty"):
+        list(iterate_frames(path))
+
+
 def test_missing_files_and_wrong_strides(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         list(iterate_frames(tmp_path / "none.xyz"))

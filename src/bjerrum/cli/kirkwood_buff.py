@@ -77,6 +77,8 @@ def kirkwood_buff(
     check_figure(figure)
     if salt_volume is not None and not -200 < salt_volume < 1000:
         raise InputError(f"--salt-volume-cm3-per-mol: expected cm3/mol, got {salt_volume:g}")
+    if not 0 < temperature_K < 1e4:
+        raise InputError(f"--temperature-K: expected kelvin, got {temperature_K:g}")
     if len({path.resolve() for path in sources}) < len(sources):
         raise InputError("the same file is given twice: runs must be independent")
     if all_csv(sources):

@@ -60,20 +60,24 @@ def estimators_figure(
             "square-open",
         ),
     )
+    measured = False
     for shift, (label, key, colour, symbol) in zip((0.12, -0.12), series, strict=True):
         found = [(i, getattr(result.estimators[name], key)) for i, name in enumerate(names)]
         shown = [(i + shift, number) for i, number in found if number is not None]
         if not shown:
             continue
-        errors = [number.standard_error or 0.0 for _, number in shown]
+        errors = [number.standard_error for _, number in shown]
         figure.add_scatter(
             x=[number.value for _, number in shown],
             y=[height for height, _ in shown],
-            error_x={"array": errors, "color": colour, "thickness": 1.6, "width": 4},
+            error_x={"array": errors, "color": colour, "thickness": 1.6, "width": 4}
+            if any(errors)
+            else None,
             mode="markers",
             name=label,
             marker={"color": colour, "symbol": symbol, "size": 9},
         )
+        measured = measured or any(errors)
     if experiment is not None:
         figure.add_vline(
             x=experiment["dlna_dlnc"], line={"color": style.VERMILION, "dash": "dash", "width": 1.5}
@@ -86,7 +90,7 @@ def estimators_figure(
             name="experiment, constant pressure",
         )
     figure.update_layout(**layout(90 + 52 * len(names), legend=True), width=760)
-    figure.update_xaxes(**axis("d ln a / d ln c  (± standard error)"))
+    figure.update_xaxes(**axis("d ln a / d ln c" + "  (± standard error)" * measured))
     marked = [f"<b>{n}</b> *" if n == result.recommended else n for n in names]
     figure.update_yaxes(**axis(None), tickvals=list(range(len(names))), ticktext=marked)
     return figure

@@ -120,6 +120,8 @@ Reader = Callable[[Path, Path | None, int], Iterator[Frame]]
 def _reader(path: Path, topology: Path | None) -> Reader:
     if topology is not None and not topology.is_file():
         raise FrameError(f"no such topology file: {topology}")
+    if path.stat().st_size == 0:
+        raise FrameError(f"{path} is empty, expected a trajectory")
     with path.open("rb") as file:
         if file.readline().strip() == LAMMPS_FIRST_LINE.encode():
             return _read_lammps
