@@ -41,9 +41,12 @@ def convergence_table() -> str:
 
 def data_table() -> str:
     """Return what the labelled files hold."""
+    files = sorted(DATA.glob("*-labelled.extxyz"))
+    if not files:
+        return "*None yet: data/licl-dcr2scan/README.md says how they are made.*"
     rows = ["| file | frames | box | Li-Cl, Å | noise, meV/Å | CPU s per label |"]
     rows.append("|---|---|---|---|---|---|")
-    for path in sorted(DATA.glob("*-labelled.extxyz")):
+    for path in files:
         frames = ase.io.read(path, ":")
         info = [frame.info for frame in frames]
         apart = [i["separation_angstrom"] for i in info]
