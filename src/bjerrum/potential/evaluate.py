@@ -14,7 +14,7 @@ from bjerrum.potential.protocol import Potential
 from bjerrum.potential.residuals import Residuals, collect_residuals
 from bjerrum.units import EV_IN_MEV
 
-DISTANCE_EDGES = (0.0, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
+DISTANCE_EDGES = (1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
 """Angstrom, of the bins of the distance to the nearest ion."""
 
 CALIBRATION_BINS = 10

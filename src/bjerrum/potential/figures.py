@@ -56,6 +56,7 @@ def write_evaluation_figure(
         height=920,
         width=1180,
         margin={"t": 110, "l": 80, "r": 30, "b": 70},
+        legend={"itemsizing": "constant"},
     )
     page = figure.to_html(include_plotlyjs=True, full_html=True)
     return write_whole(path, page.encode("utf-8"))
