@@ -138,7 +138,7 @@ def _wall_pairs(model: Model, elements: list[str]) -> list[tuple[int, int, str, 
     assert model.repulsion is not None
     index = {element: k for k, element in enumerate(elements, 1)}
     return [
-        (*sorted((index[a], index[b])), f"{a}-{b}", outer)
+        (min(index[a], index[b]), max(index[a], index[b]), f"{a}-{b}", outer)
         for (a, b), outer in model.repulsion.outer
     ]
 
@@ -211,8 +211,8 @@ def export_aotinductor(
     data = settings["data_settings"](AtomicDataDict.to_(graph_data(model, atoms), device))
     sizes = {
         "graph": torch.export.Dim.STATIC,
-        "node": torch.export.dynamic_shapes.Dim("num_nodes", min=2, max=torch.inf),
-        "edge": torch.export.dynamic_shapes.Dim("num_edges", min=2, max=torch.inf),
+        "node": torch.export.dynamic_shapes.Dim("num_nodes", min=2),
+        "edge": torch.export.dynamic_shapes.Dim("num_edges", min=2),
     }
     state = get_latest_global_state(only_metadata_related=True)
     metadata = {

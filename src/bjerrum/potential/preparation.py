@@ -95,15 +95,7 @@ def prepare(
     Raises InputError if the folder belongs to other data or settings, or if the frames have no
     energies or lack an element that the settings name; ModelError if the model does not fit.
     """
-    _require_fit(dataset, spec, start)
-    split = split_blocks(
-        dataset,
-        n_validation=spec.split.validation_blocks,
-        n_test=spec.split.test_blocks,
-        seed=spec.split.seed,
-        member=member,
-    )
-    require_training_frames(dataset, split)
+    split = choose_split(dataset, spec, start=start, member=member)
     elements, baseline, relatives = dataset.elements, spec.baseline.build(), {}
     if start is not None:
         elements = extended_elements(start, dataset.elements)
@@ -150,6 +142,25 @@ def prepare(
         start=start,
         relatives=relatives,
     )
+
+
+def choose_split(
+    dataset: Dataset, spec: TrainingSpec, *, start: StartingPoint | None = None, member: int = 0
+) -> Split:
+    """Check that data, settings and starting point fit together, and split the data.
+
+    Writes nothing; arguments and errors as for :func:`prepare`.
+    """
+    _require_fit(dataset, spec, start)
+    split = split_blocks(
+        dataset,
+        n_validation=spec.split.validation_blocks,
+        n_test=spec.split.test_blocks,
+        seed=spec.split.seed,
+        member=member,
+    )
+    require_training_frames(dataset, split)
+    return split
 
 
 def _has_energies(dataset: Dataset) -> bool:

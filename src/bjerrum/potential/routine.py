@@ -12,7 +12,7 @@ from bjerrum.dataset import Dataset
 from bjerrum.errors import InputError
 from bjerrum.potential.card import CARD, read_card
 from bjerrum.potential.packing import pack_committee, pack_model
-from bjerrum.potential.preparation import prepare
+from bjerrum.potential.preparation import choose_split, prepare
 from bjerrum.potential.rounds import Progress
 from bjerrum.potential.spec import TrainingSpec
 from bjerrum.potential.starting import StartingPoint
@@ -60,6 +60,7 @@ def train_model(
             f"{request.output}: holds a committee; give --committee, or choose another output"
         )
     spec = request.spec.model_copy(update={"seed": request.spec.seed + member})
+    choose_split(dataset, spec, start=request.start, member=member)
     with exclusive(request.work):
         prepared = prepare(
             dataset,
