@@ -296,3 +296,22 @@ def test_train_without_frames_leaves_nothing_behind(bjerrum, tmp_path):
     )
     assert_one_line(code, err, 2, "none.xyz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("build", "--salt", "LiCl", "--molality", "x", "-o", "a.xyz"), "--molality"),
+        (("build", "--salts", "LiCl"), "No such option: --salts"),
+        (("foo",), "No such command 'foo'"),
+        (("label",), "Missing argument"),
+        (("bench", "md", "--steps", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_wrong_options_are_one_line(bjerrum, arguments, words):
+    code, out, err = bjerrum(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("bjerrum: ")
+    assert words in err
+    assert err.strip().count("\n") == 0
+    assert "--help" in err

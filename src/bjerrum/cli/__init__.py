@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from bjerrum import __version__
 from bjerrum.cli.analyse import analyse
@@ -78,15 +79,30 @@ def main() -> None:
     """Run the command line; turn every foreseen failure into one line and its exit code."""
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        app()
+        code = app(standalone_mode=False)
     except BjerrumError as error:
         _stop(str(error), error.exit_code)
+    except TyperException as error:
+        _refuse_usage(error)
+    except (typer.Abort, KeyboardInterrupt):
+        _stop("interrupted; run the same command again to go on", 130)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             _stop("the disk is full; free some space and run again", 4)
         if error.errno == errno.EPIPE:
             sys.exit(0)
         raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_usage(error: TyperException) -> None:
+    """Say in one line what is wrong with the options; a bare group of commands prints its help."""
+    message = getattr(error, "format_message", error.__str__)()
+    context = getattr(error, "ctx", None)
+    if not message.strip():  # a group of commands alone: typer has printed its help
+        sys.exit(2)
+    path = context.command_path if context is not None else "bjerrum"
+    _stop(f"{message.rstrip('.')}; see {path} --help", 2)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
