@@ -323,3 +323,21 @@ print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, rdf.n_frames, 
     assert frames * 1584 * 12 > 110 * 2**20
     assert stride > 1
     assert (after - before) / 1024 < 30
+
+
+def test_ions_alone_have_no_transference_numbers():
+    """Their centre of mass is at rest, which leaves no freedom: t = m_other / (m_Li + m_Cl)."""
+    random = np.random.default_rng(5)
+    symbols = ("Li",) * 8 + ("Cl",) * 8
+    steps = random.standard_normal((1200, 16, 3))
+    chunk = TrajectoryChunk(
+        symbols=symbols,
+        cell=np.full(3, EDGE),
+        steps=np.arange(1200),
+        times_ps=0.5 * np.arange(1200),
+        positions=np.cumsum(0.3 * steps, axis=0),
+    )
+    data = analyse_transport([[chunk]], temperature=300.0).to_json()
+    assert data["conductivity_S_per_m"] is not None
+    assert data["transference_numbers"] is None
+    assert "centre of mass" in data["reasons"]["transference numbers"]

@@ -55,6 +55,9 @@ CONDUCTIVITY_UNIT: Final = "S/m"
 
 SpeciesPair = tuple[str, str]
 
+CENTRE_OF_MASS: Final = "centre of mass"
+"""The frame of ions alone: there is no solvent to refer to."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conductivity:
@@ -108,7 +111,7 @@ def ion_sums(paths: Paths, charges: Mapping[str, int]) -> tuple[dict[str, FloatA
     counts = {s: int((species == s).sum()) for s in ions}
     solvent_mass = paths.total_mass - sum(mass[s] * counts[s] for s in ions)
     if solvent_mass <= 1e-6 * paths.total_mass:
-        return sums, "centre of mass"
+        return sums, CENTRE_OF_MASS
     centre = -np.sum([mass[s] * sums[s] for s in ions], axis=0) / solvent_mass
     return {s: sums[s] - counts[s] * centre for s in ions}, "solvent"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bjerrum.estimate import Estimate
-from bjerrum.properties.conductivity import Conductivity
+from bjerrum.properties.conductivity import CENTRE_OF_MASS, Conductivity
 from bjerrum.properties.diffusion import Diffusion
 from bjerrum.properties.finite_size import Viscosity
 
@@ -62,7 +62,16 @@ class TransportResult:
                 if found is not None
             },
             **self.facts,
-            "reasons": dict(self.reasons),
+            "reasons": self._reasons(),
+        }
+
+    def _reasons(self) -> dict[str, str]:
+        if self.conductivity is None or self.conductivity.frame != CENTRE_OF_MASS:
+            return dict(self.reasons)
+        return {
+            **self.reasons,
+            "transference numbers": "without a solvent in the trajectory the centre of mass of the "
+            "ions is at rest, which fixes them by the masses",
         }
 
     def _conductivity_json(self) -> dict[str, Any]:
@@ -75,7 +84,7 @@ class TransportResult:
             "nernst_einstein_S_per_m": _json(self.nernst_einstein),
             "conductivity_over_nernst_einstein": ratio,
             "transference_numbers": None
-            if found is None
+            if found is None or found.frame == CENTRE_OF_MASS
             else {s: number.to_json() for s, number in found.transference.items()},
             "onsager_S_per_m": None
             if found is None
