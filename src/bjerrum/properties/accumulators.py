@@ -2,9 +2,9 @@
 
 An accumulator takes chunks of frames and knows its own state as plain arrays:
 ``rdf.RdfAccumulator`` (g(r)), ``paths.PathAccumulator`` (diffusion, conductivity),
-``residence.StayTracker`` (residence). A run in progress can feed them chunk by chunk; independent
-runs are merged when they are evaluated, each kept as a replica of its own, because their scatter is
-part of the error bar.
+``structure_accumulator.StructureFactorAccumulator`` (S(k)), ``residence.StayTracker`` (residence).
+A run in progress can feed them chunk by chunk; independent runs are merged when they are evaluated,
+each kept as a replica of its own, because their scatter is part of the error bar.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bjerrum.errors import InputError
 from bjerrum.files import atomic_path
 from bjerrum.properties.paths import PathAccumulator
 from bjerrum.properties.rdf import RdfAccumulator
+from bjerrum.properties.structure_accumulator import StructureFactorAccumulator
 from bjerrum.trajectory import TrajectoryChunk
 
 State = Mapping[str, NDArray[Any]]
@@ -39,9 +40,14 @@ class Accumulator(Protocol):
         ...
 
 
-KINDS: Final[Mapping[str, type[RdfAccumulator] | type[PathAccumulator]]] = {
+Stored = RdfAccumulator | PathAccumulator | StructureFactorAccumulator
+
+KINDS: Final[
+    Mapping[str, type[RdfAccumulator] | type[PathAccumulator] | type[StructureFactorAccumulator]]
+] = {
     "rdf": RdfAccumulator,
     "paths": PathAccumulator,
+    "structure_factor": StructureFactorAccumulator,
 }
 """What :func:`load_accumulators` can bring back, by the name it is stored under."""
 
@@ -63,7 +69,7 @@ def save_accumulators(path: Path | str, accumulators: Mapping[str, Accumulator])
         np.savez(file, **arrays)
 
 
-def load_accumulators(path: Path | str) -> dict[str, RdfAccumulator | PathAccumulator]:
+def load_accumulators(path: Path | str) -> dict[str, Stored]:
     """Return the accumulators of a file that :func:`save_accumulators` wrote.
 
     Raises InputError for any other file.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,19 @@ class BlockSums:
     def mean(self) -> FloatArray:
         """Return the mean over all frames."""
         return np.sum([*self._blocks, self._open], axis=0) / self.n_frames
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        return {
+            "blocks": np.array(self._blocks).reshape(-1, *self.shape),
+            "open": self._open,
+            "numbers": np.array([self._open_frames, self.frames_per_block, self.n_frames]),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` returned."""
+        self._blocks, self._open = list(state["blocks"]), state["open"]
+        self._open_frames, self.frames_per_block, self.n_frames = (int(n) for n in state["numbers"])
 
     def _close(self) -> None:
         self._blocks.append(self._open)
