@@ -355,7 +355,7 @@ def test_bench_prints_a_ratio_and_residuals():
     details = found["details"]
     assert min(details["alternative_ms"]) > 20 * min(details["ours_ms"])
     series = found["details"]["series"]
-    assert series["hnc"]["cpu_seconds"] < 2
-    assert series["mpb"]["cpu_seconds"] < 5
+    assert series["hnc"]["cpu_seconds"] < 4  # 0.6 on a machine that has nothing else to do
+    assert series["mpb"]["cpu_seconds"] < 10
     assert all(one["largest_residual"] < 1e-8 for one in series.values())
     assert found["details"]["largest_difference_of_psi_kT"] < 2e-6

@@ -7,6 +7,9 @@ costs a third of a single point. Dynamics, restarts and files are those of every
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +48,8 @@ class _BoundSession:
     def __init__(self, session: Cp2kSession, atoms: Atoms) -> None:
         self._session = session
         self._atoms = atoms
+        self._short = Path(tempfile.mkdtemp(prefix="cp2k-"))
+        weakref.finalize(self, shutil.rmtree, self._short, ignore_errors=True)
 
     def __call__(self, positions: FloatArray) -> Evaluation:
         if self._atoms.calc is None:
@@ -54,7 +59,7 @@ class _BoundSession:
         try:
             energy = float(self._atoms.get_potential_energy())
             forces = np.array(self._atoms.get_forces())
-        except (AssertionError, RuntimeError, OSError, EOFError) as error:
+        except (AssertionError, RuntimeError, ValueError, OSError, EOFError) as error:
             log = self._session.folder / "session.out"
             raise ExternalError(
                 f"CP2K stopped during the dynamics ({error or 'no answer'}); see {log}", log=log
@@ -67,6 +72,9 @@ class _BoundSession:
         os.environ[DATA_FOLDER_VARIABLE] = str(data_folder())
         os.environ["OMP_NUM_THREADS"] = str(self._session.program.threads)
         self._session.folder.mkdir(parents=True, exist_ok=True)
+        near = self._short / "s"  # CP2K's shell reads short lines only
+        near.unlink(missing_ok=True)
+        near.symlink_to(self._session.folder.resolve())
         from_input_alone = dict.fromkeys(
             (
                 "basis_set",
@@ -84,7 +92,7 @@ class _BoundSession:
         )
         return CP2K(
             command=f"{self._session.program.path} --shell",
-            directory=str(self._session.folder),
+            directory=str(near),
             label="session",
             inp=session_input(self._atoms, self._session.settings),
             print_level="LOW",
