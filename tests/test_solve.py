@@ -353,7 +353,8 @@ def test_bench_prints_a_ratio_and_residuals():
     assert set(found) == {"what", "ratio", "ours", "alternative", "unit", "details"}
     assert found["ratio"] == pytest.approx(found["alternative"] / found["ours"])
     details = found["details"]
-    assert min(details["alternative_ms"]) > 20 * min(details["ours_ms"])
+    # 50 to 130 on a quiet machine; here only a collapse is to be noticed, whatever else runs.
+    assert min(details["alternative_ms"]) > 4 * min(details["ours_ms"])
     series = found["details"]["series"]
     assert series["hnc"]["cpu_seconds"] < 4  # 0.6 on a machine that has nothing else to do
     assert series["mpb"]["cpu_seconds"] < 10
