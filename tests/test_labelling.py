@@ -334,10 +334,22 @@ def test_a_correction_waits_for_its_own_labels(tmp_path):
     labelled = run(frames(3), fake, tmp_path / "work")
     assert [frame.info["correction"] for frame in labelled.frames] == pytest.approx([-7.0] * 3)
     assert fake.calls[7.0] == 1
+
+
+def test_labels_wait_for_a_correction_that_time_did_not_allow_yet(tmp_path):
+    fake = Calibrated()
+    fake.delay = lambda distance: 0.3 if distance == 7.0 else 0.0
+    cut = run(frames(3), fake, tmp_path / "work", max_hours=0.2 / 3600)
+    assert (cut.frames, cut.failures, cut.waiting) == ([], [], 3)
+    assert len(run(frames(3), fake, tmp_path / "work").frames) == 3
+
+
+def test_labels_whose_correction_failed_for_good_are_failures_not_waiting(tmp_path):
     spoiled = Calibrated({7.0: [FINAL[0]]})
-    waiting = run(frames(3), spoiled, tmp_path / "other")
-    assert waiting.frames == []
-    assert waiting.waiting == 3
+    ended = run(frames(3), spoiled, tmp_path / "work")
+    assert (ended.frames, ended.waiting) == ([], 0)
+    assert [failure["index"] for failure in ended.failures] == [0, 1, 2]
+    assert all("could not be measured" in failure["reason"] for failure in ended.failures)
 
 
 def spce(n: int = 6) -> list[Atoms]:

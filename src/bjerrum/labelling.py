@@ -31,6 +31,10 @@ ATTEMPTS: Final = 2
 LABEL: Final = "label.json"
 FRAME: Final = "frame.extxyz"
 LABEL_ID: Final = "label_id"
+UNCORRECTED: Final = (
+    "its grid error could not be measured, because too few displaced labels of its cell converged; "
+    'use grid_correction = "average"'
+)
 _VERSION: Final = 1
 _DECIMALS: Final = 8
 
@@ -106,7 +110,9 @@ def label_frames(
         for frame in refined:
             if frame is not None:
                 earlier[frame.info[LABEL_ID]] = frame
-        labelled = _collect([label_step(atoms, reference) for atoms in frames], store, earlier)
+        ended = all(store.find(step) is not None for step in steps)
+        wanted = [label_step(atoms, reference) for atoms in frames]
+        labelled = _collect(wanted, store, earlier, ended=ended)
         write_json(folder / "failures.json", labelled.failures)
     return labelled
 
@@ -184,7 +190,10 @@ def _labelled(step: Step, store: Store) -> Atoms | None:
     return read_frames(result.folder / FRAME, labelled=True)[0]
 
 
-def _collect(steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms]) -> Labelled:
+def _collect(
+    steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms], *, ended: bool
+) -> Labelled:
+    """Sort the frames; ``ended`` tells that no calculation is left that could still help one."""
     labelled, failures, waiting = [], [], 0
     for index, step in enumerate(steps):
         if step.hash in earlier:
@@ -195,8 +204,9 @@ def _collect(steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms]) 
             waiting += 1
             continue
         outcome = result.read_json(LABEL)
-        if outcome["status"] == LabelStatus.CONVERGED:
+        if outcome["status"] == LabelStatus.CONVERGED and not ended:
             waiting += 1  # for the labels that its correction needs
         else:
+            outcome["reason"] = outcome["reason"] or UNCORRECTED
             failures.append({"index": index, **outcome, "log": str(result.folder)})
     return Labelled(labelled, failures, waiting)
