@@ -72,7 +72,7 @@ def test_other_files_are_no_state(tmp_path):
     np.savez(tmp_path / "b.npz", x=np.arange(3))
     with pytest.raises(InputError, match="no accumulated measurement"):
         load_accumulators(tmp_path / "b.npz")
-    with pytest.raises(InputError, match="rdf, paths, structure_factor; got mine"):
+    with pytest.raises(InputError, match="rdf, paths, structure_factor, pairs; got mine"):
         save_accumulators(tmp_path / "c.npz", {"mine": fresh()[0]})
 
 

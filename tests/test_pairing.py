@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from bjerrum.cli import app
 from bjerrum.errors import BjerrumError, FrameError, InputError
+from bjerrum.properties.accumulators import feed, load_accumulators
 from bjerrum.properties.pair_cutoffs import PairCutoffs, ions_of
 from bjerrum.properties.pairing import PairAccumulator, nearest_distances
 from bjerrum.properties.pairing_result import analyse_pairing
@@ -35,6 +36,54 @@ def chunk_of(positions, symbols, edge=20.0) -> TrajectoryChunk:
         times_ps=0.1 * steps,
         positions=np.asarray(positions, dtype=np.float64),
     )
+
+
+def test_counting_goes_on_from_a_stored_state(tmp_path):
+    symbols = ("Li",) * 3 + ("Cl",) * 3 + ("O",) * 12
+    random = np.random.default_rng(3)
+    steps = 0.4 * random.standard_normal((120, 18, 3))
+    path = 17 * random.random((18, 3)) + np.cumsum(steps, axis=0)
+    whole = chunk_of(path, symbols, 17.0)
+    parts = [
+        TrajectoryChunk(
+            symbols=symbols,
+            cell=whole.cell,
+            steps=whole.steps[s],
+            times_ps=whole.times_ps[s],
+            positions=whole.positions[s],
+        )
+        for s in (slice(0, 50), slice(50, 120))
+    ]
+    stable = {("Li", "O"): (2.6, 3.4)}
+    at_once, first = (
+        PairAccumulator(symbols, CUTOFFS, stable),
+        PairAccumulator(symbols, CUTOFFS, stable),
+    )
+    at_once.add(whole)
+    feed(parts[:1], [first], checkpoint=tmp_path / "pairs.npz", names=["pairs"])
+    taken_up = load_accumulators(tmp_path / "pairs.npz")["pairs"]
+    assert taken_up.cutoffs == CUTOFFS
+    feed(parts, [taken_up])
+    assert len(at_once.contacts) > 20
+    assert any(contact.shared_oxygens for contact in at_once.contacts)
+    ours, theirs = (
+        sorted(a.contacts, key=lambda c: (c.species, c.frame, c.ions)) for a in (taken_up, at_once)
+    )
+    assert ours == theirs  # their order is that of chunks
+    ours, theirs = taken_up.series(), at_once.series()
+    assert ours.volume == pytest.approx(theirs.volume)
+    for name in ("pairs", "nearest", "free"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    for species in ("Li", "Cl"):
+        np.testing.assert_array_equal(ours.like[species], theirs.like[species])
+    trackers = [
+        (list(a.trackers.values()) + [t for both in a.stable_trackers.values() for t in both])
+        for a in (taken_up, at_once)
+    ]
+    assert len(trackers[0]) == 5
+    for a, b in zip(*trackers, strict=True):
+        np.testing.assert_array_equal(a.stays().start, b.stays().start)
+        np.testing.assert_array_equal(a.stays().end, b.stays().end)
 
 
 def test_a_built_configuration_is_classified():

@@ -2,7 +2,8 @@
 
 An accumulator takes chunks of frames and knows its own state as plain arrays:
 ``rdf.RdfAccumulator`` (g(r)), ``paths.PathAccumulator`` (diffusion, conductivity),
-``structure_accumulator.StructureFactorAccumulator`` (S(k)), ``residence.StayTracker`` (residence).
+``structure_accumulator.StructureFactorAccumulator`` (S(k)), ``pairing.PairAccumulator`` (ion pairs,
+contacts, residence).
 A run in progress can feed them chunk by chunk; independent runs are merged when they are evaluated,
 each kept as a replica of its own, because their scatter is part of the error bar.
 """
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from bjerrum.errors import InputError
 from bjerrum.files import atomic_path
+from bjerrum.properties.pairing import PairAccumulator
 from bjerrum.properties.paths import PathAccumulator
 from bjerrum.properties.rdf import RdfAccumulator
 from bjerrum.properties.structure_accumulator import StructureFactorAccumulator
@@ -40,14 +42,13 @@ class Accumulator(Protocol):
         ...
 
 
-Stored = RdfAccumulator | PathAccumulator | StructureFactorAccumulator
+Stored = RdfAccumulator | PathAccumulator | StructureFactorAccumulator | PairAccumulator
 
-KINDS: Final[
-    Mapping[str, type[RdfAccumulator] | type[PathAccumulator] | type[StructureFactorAccumulator]]
-] = {
+KINDS: Final[Mapping[str, type[Stored]]] = {
     "rdf": RdfAccumulator,
     "paths": PathAccumulator,
     "structure_factor": StructureFactorAccumulator,
+    "pairs": PairAccumulator,
 }
 """What :func:`load_accumulators` can bring back, by the name it is stored under."""
 

@@ -201,6 +201,71 @@ class PairAccumulator:
             )
         self._like[species].append(number)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays; see :mod:`bjerrum.properties.accumulators`."""
+        series = self.series()
+        near, far = self.cutoffs.neighbours, self.stable
+        trackers = {f"inside/{_name(p)}": t for p, t in self.trackers.items()}
+        for pair, both in self.stable_trackers.items():
+            trackers |= {
+                f"{k}/{_name(pair)}": t for k, t in zip(("near", "far"), both, strict=True)
+            }
+        return {
+            "symbols": np.array(self.symbols),
+            "shells": np.array(self.cutoffs.shells),
+            "neighbours": np.array([_name(pair) for pair in near], dtype=np.str_),
+            "neighbour_ends": np.array(list(near.values()), dtype=np.float64),
+            "sources": np.array(list(self.cutoffs.sources.items()), dtype=np.str_).reshape(-1, 2),
+            "stable": np.array([_name(pair) for pair in far], dtype=np.str_),
+            "stable_ends": np.array(list(far.values()), dtype=np.float64).reshape(-1, 2),
+            "n_frames": np.array(self.n_frames),
+            "volume_sum": np.array(self.volume_sum),
+            "counts": series.pairs,
+            "nearest": series.nearest,
+            "free": series.free,
+            **{f"like/{species}": numbers for species, numbers in series.like.items()},
+            **_contact_arrays(self.contacts),
+            **{
+                f"{k}/{key}": array for k, t in trackers.items() for key, array in t.state().items()
+            },
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> PairAccumulator:
+        """Return an accumulator that goes on from a stored state."""
+
+        def pairs(key: str) -> list[tuple[str, str]]:
+            return [_pair(name) for name in state[key].tolist()]
+
+        def tracker(name: str) -> StayTracker:
+            start = f"{name}/"
+            found = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+            return StayTracker.from_state(found)
+
+        ends = [float(end) for end in state["neighbour_ends"]]
+        cutoffs = PairCutoffs(
+            tuple(float(end) for end in state["shells"]),
+            dict(zip(pairs("neighbours"), ends, strict=True)),
+            {pair: source for pair, source in state["sources"].tolist()},  # noqa: C416
+        )
+        stable = {
+            pair: (float(near), float(far))
+            for pair, (near, far) in zip(pairs("stable"), state["stable_ends"], strict=True)
+        }
+        new = cls(tuple(state["symbols"].tolist()), cutoffs, stable)
+        new.n_frames, new.volume_sum = int(state["n_frames"]), float(state["volume_sum"])
+        new._counts, new._nearest, new._free = (
+            [state[key]] for key in ("counts", "nearest", "free")
+        )
+        for species, numbers in new._like.items():
+            numbers.extend(array for key, array in state.items() if key == f"like/{species}")
+        new.contacts = _contacts(state)
+        new.trackers = {pair: tracker(f"inside/{_name(pair)}") for pair in new.trackers}
+        new.stable_trackers = {
+            pair: (tracker(f"near/{_name(pair)}"), tracker(f"far/{_name(pair)}")) for pair in stable
+        }
+        return new
+
     def series(self) -> PairSeries:
         """Return what was counted, frame by frame."""
         return PairSeries(
@@ -210,6 +275,49 @@ class PairAccumulator:
             like={s: np.concatenate(parts) for s, parts in self._like.items() if parts},
             volume=self.volume_sum / self.n_frames,
         )
+
+
+def _name(pair: tuple[str, str]) -> str:
+    return "-".join(pair)
+
+
+def _pair(name: str) -> tuple[str, str]:
+    first, _, second = name.partition("-")
+    return first, second
+
+
+def _contact_arrays(contacts: list[LikeContact]) -> dict[str, NDArray[Any]]:
+    """Return contacts as columns; times that are unknown are NaN."""
+    times = [np.nan if c.time_ps is None else c.time_ps for c in contacts]
+    shared = [oxygen for c in contacts for oxygen in c.shared_oxygens]
+    return {
+        "contact_species": np.array([c.species for c in contacts], dtype=np.str_),
+        "contact_frame": np.array([c.frame for c in contacts], dtype=np.int64),
+        "contact_time_ps": np.array(times, dtype=np.float64),
+        "contact_ions": np.array([c.ions for c in contacts], dtype=np.int64).reshape(-1, 2),
+        "contact_distance": np.array([c.distance for c in contacts], dtype=np.float64),
+        "contact_n_shared": np.array([len(c.shared_oxygens) for c in contacts], dtype=np.int64),
+        "contact_shared": np.array(shared, dtype=np.int64),
+    }
+
+
+def _contacts(state: Mapping[str, NDArray[Any]]) -> list[LikeContact]:
+    """Return what :func:`_contact_arrays` took apart."""
+    ends = np.cumsum(state["contact_n_shared"])
+    shared = np.split(state["contact_shared"], ends[:-1]) if len(ends) else []
+    columns = ("species", "frame", "time_ps", "ions", "distance")
+    rows = zip(*(state[f"contact_{name}"].tolist() for name in columns), shared, strict=True)
+    return [
+        LikeContact(
+            species,
+            frame,
+            None if np.isnan(time) else time,
+            (ions[0], ions[1]),
+            distance,
+            tuple(oxygens.tolist()),
+        )
+        for species, frame, time, ions, distance, oxygens in rows
+    ]
 
 
 @dataclass(frozen=True, eq=False)
