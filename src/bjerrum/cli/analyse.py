@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from bjerrum.cli.options import JsonFlag, print_results
-from bjerrum.cli.trajectories import Reading
+from bjerrum.cli.trajectories import (
+    CellEdge,
+    Elements,
+    FrameInterval,
+    Reading,
+    SkipPs,
+    Topology,
+)
 from bjerrum.errors import InputError
 
 analyse = typer.Typer(help="Measure properties of any trajectory.", no_args_is_help=True)
@@ -22,17 +29,11 @@ def analyse_structure(
     ] = None,
     r_max: Annotated[float | None, typer.Option(help="Angstrom; default: half the box.")] = None,
     bin_width: Annotated[float, typer.Option(help="Angstrom.")] = 0.05,
-    skip_ps: Annotated[float, typer.Option(help="Leave out the start of each file.")] = 0.0,
-    topology: Annotated[Path | None, typer.Option(help="For formats without elements.")] = None,
-    element: Annotated[
-        list[str] | None, typer.Option(help="Type to element, such as 1=O; repeat it.")
-    ] = None,
-    cell: Annotated[
-        float | None, typer.Option("--cell-angstrom", help="Edge, where the file has none.")
-    ] = None,
-    frame_interval_ps: Annotated[
-        float | None, typer.Option(help="Time between frames, where the file has no times.")
-    ] = None,
+    skip_ps: SkipPs = 0.0,
+    topology: Topology = None,
+    element: Elements = None,
+    cell: CellEdge = None,
+    frame_interval_ps: FrameInterval = None,
     beyond_half_box: Annotated[
         bool, typer.Option("--beyond-half-box", help="g(r) up to the corners of a cubic box.")
     ] = False,

@@ -12,11 +12,15 @@ import typer
 from bjerrum.cli.options import JsonFlag, print_results
 from bjerrum.cli.plots import check_figure, estimators_figure, write_figure
 from bjerrum.cli.trajectories import (
+    BoxEdge,
     Elements,
+    FigureFile,
     FrameInterval,
+    IonPairs,
     Reading,
     SkipPs,
     Topology,
+    Waters,
     all_csv,
 )
 from bjerrum.errors import InputError
@@ -41,12 +45,9 @@ def kirkwood_buff(
     sources: Annotated[
         list[Path], typer.Argument(help="CSVs of partial RDFs, one per run, or trajectories.")
     ],
-    box_angstrom: Annotated[
-        float | None,
-        typer.Option(help="Edge of the cubic box: for CSVs, or if the file has none."),
-    ] = None,
-    pairs: Annotated[int | None, typer.Option(help="Ion pairs in the box; for CSVs.")] = None,
-    waters: Annotated[int | None, typer.Option(help="Waters in the box; for CSVs.")] = None,
+    box_angstrom: BoxEdge = None,
+    pairs: IonPairs = None,
+    waters: Waters = None,
     like_pairs: Annotated[
         LikePairs,
         typer.Option(help="Like pairs of CSVs are normalised by N/V or (N-1)/V; auto: found out."),
@@ -68,9 +69,7 @@ def kirkwood_buff(
     temperature_K: Annotated[
         float, typer.Option("--temperature-K", help="For the experiment beside it.")
     ] = 298.15,
-    figure: Annotated[
-        Path | None, typer.Option(help="Draw it, with error bars: a .html file.")
-    ] = None,
+    figure: FigureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Activity derivatives of a 1:1 salt by Kirkwood-Buff integrals, by several estimators."""

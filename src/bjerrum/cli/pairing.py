@@ -10,6 +10,7 @@ import typer
 
 from bjerrum.cli.options import JsonFlag, print_results
 from bjerrum.cli.trajectories import (
+    CellEdge,
     Elements,
     FrameInterval,
     Reading,
@@ -50,9 +51,7 @@ def pairing(
     only: Annotated[
         str | None, typer.Option(help="Of those, only contacts of this ion, such as Li.")
     ] = None,
-    cell: Annotated[
-        float | None, typer.Option("--cell-angstrom", help="Edge, where the file has none.")
-    ] = None,
+    cell: CellEdge = None,
     skip_ps: SkipPs = 0.0,
     topology: Topology = None,
     element: Elements = None,

@@ -15,11 +15,15 @@ from bjerrum.cli.plots import (
     write_figure,
 )
 from bjerrum.cli.trajectories import (
+    BoxEdge,
     Elements,
+    FigureFile,
     FrameInterval,
+    IonPairs,
     Reading,
     SkipPs,
     Topology,
+    Waters,
     all_csv,
     assignments,
 )
@@ -41,12 +45,9 @@ def scattering(
         typer.Option(help="First difference of two isotopes, such as Li=6Li,7Li."),
     ] = None,
     q_max: Annotated[float, typer.Option(help="Per angstrom.")] = 20.0,
-    box_angstrom: Annotated[
-        float | None,
-        typer.Option(help="Edge of the cubic box: for CSVs, or if the file has none."),
-    ] = None,
-    pairs: Annotated[int | None, typer.Option(help="Ion pairs in the box; for CSVs.")] = None,
-    waters: Annotated[int | None, typer.Option(help="Waters in the box; for CSVs.")] = None,
+    box_angstrom: BoxEdge = None,
+    pairs: IonPairs = None,
+    waters: Waters = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the curves as CSV.")
     ] = None,
@@ -54,9 +55,7 @@ def scattering(
     topology: Topology = None,
     element: Elements = None,
     frame_interval_ps: FrameInterval = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Draw it, with error bars: a .html file.")
-    ] = None,
+    figure: FigureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
     """X-ray and neutron structure factors, and first differences of isotopes."""
@@ -98,16 +97,12 @@ def screening(
         list[str] | None, typer.Option(help="Such as Li=1; repeat it. Default: formal charges.")
     ] = None,
     k_max: Annotated[float, typer.Option(help="Per angstrom.")] = 2.0,
-    box_angstrom: Annotated[
-        float | None, typer.Option(help="Edge of a cubic box, where the file has none.")
-    ] = None,
+    box_angstrom: BoxEdge = None,
     skip_ps: SkipPs = 0.0,
     topology: Topology = None,
     element: Elements = None,
     frame_interval_ps: FrameInterval = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Draw it, with error bars: a .html file.")
-    ] = None,
+    figure: FigureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Charge structure factor of the ions and its Stillinger-Lovett limit; Debye length."""

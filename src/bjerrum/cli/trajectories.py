@@ -27,6 +27,21 @@ FrameInterval = Annotated[
     typer.Option("--frame-interval-ps", help="Time between frames, where the file has no times."),
 ]
 
+CellEdge = Annotated[
+    float | None, typer.Option("--cell-angstrom", help="Edge, where the file has none.")
+]
+BoxEdge = Annotated[
+    float | None,
+    typer.Option(
+        "--box-angstrom", help="Edge of the cubic box: for CSVs, or if the file has none."
+    ),
+]
+IonPairs = Annotated[int | None, typer.Option("--pairs", help="Ion pairs in the box; for CSVs.")]
+Waters = Annotated[int | None, typer.Option("--waters", help="Waters in the box; for CSVs.")]
+FigureFile = Annotated[
+    Path | None, typer.Option("--figure", help="Draw it, with error bars: a .html file.")
+]
+
 
 @dataclass(frozen=True)
 class Reading:

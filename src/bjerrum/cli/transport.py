@@ -11,6 +11,7 @@ import typer
 
 from bjerrum.cli.options import JsonFlag, print_results
 from bjerrum.cli.trajectories import (
+    CellEdge,
     Elements,
     FrameInterval,
     Reading,
@@ -60,9 +61,7 @@ def transport(
     keep_drift: Annotated[
         bool, typer.Option("--keep-drift", help="Leave the centre of mass where it moves.")
     ] = False,
-    cell: Annotated[
-        float | None, typer.Option("--cell-angstrom", help="Edge, where the file has none.")
-    ] = None,
+    cell: CellEdge = None,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw the mean squared displacements, as HTML.")
     ] = None,
