@@ -27,7 +27,7 @@ from bjerrum.report.document import RunDocument
 from bjerrum.system import SALTS
 from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
-from label_tables import comparison_table, convergence_table, data_table
+from label_tables import bench_table, comparison_table, convergence_table, data_table
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
@@ -340,6 +340,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "errors": error_classes,
     "label convergence": convergence_table,
     "label data": data_table,
+    "label bench": bench_table,
     "label comparison": comparison_table,
 }
 """What ``<!-- generated: NAME -->`` in a page stands for."""

@@ -59,6 +59,25 @@ def data_table() -> str:
     return "\n".join(rows)
 
 
+def bench_table() -> str:
+    """Return cost and noise beside the published settings, a row per benchmark kept here."""
+    found = [json.loads(path.read_text()) for path in sorted(DATA.glob("bench-*.json"))]
+    if not found:
+        return "*Not measured yet.*"
+    rows = [
+        "| box | CPU s per label | published | noise, meV/Å | published | cost at equal noise |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in found:
+        details = result["details"]
+        cost, noise = details["cpu_seconds_per_label"], details["noise_mev_per_angstrom"]
+        rows.append(
+            f"| {details['frame']} | {cost['ours']:.0f} | {cost['alternative']:.0f} "
+            f"| {noise['ours']:.1f} | {noise['alternative']:.1f} | 1/{result['ratio']:.1f} |"
+        )
+    return "\n".join(rows)
+
+
 def comparison_table() -> str:
     """Return force differences from a published label, per element."""
     result = _read("published.json")
