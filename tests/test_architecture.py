@@ -18,22 +18,24 @@ MAX_LINES = 350
 
 ORDER = (
     # foundations: no chemistry
-    "errors", "units", "estimate", "files", "specification", "checks", "store", "console", "memory",
+    "errors", "units", "estimate", "files", "specification", "checks", "fingerprints", "store",
+    "graph", "execution", "console", "memory",
     # what is simulated
     "literature", "density", "system",
     # configurations, labels
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
     "reference", "labelling", "convergence", "boxes",
     # dynamics, measurements
-    "potential", "dynamics", "sampling", "separations", "properties", "thermodynamics", "bench",
+    "potential", "dynamics", "sampling", "separations", "active_learning", "properties", "thermodynamics", "bench",
     # the chain
-    "configuration", "run", "results", "pipeline", "report",
+    "configuration", "run", "results", "pipeline", "campaign", "report",
     "installation", "doctor", "cli", "__main__",
 )  # fmt: skip
 """Modules and packages of bjerrum; each imports only those before it."""
 
 ALONE = {
-    "store": {"errors", "files"},
+    "store": {"errors", "files", "fingerprints"},
+    "execution": {"errors", "files", "specification", "store", "graph"},
     "files": {"errors"},
     "console": {"errors"},
     "literature": {"errors", "units", "estimate"},

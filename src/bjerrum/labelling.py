@@ -117,6 +117,18 @@ def label_frames(
     return labelled
 
 
+def complete_label(atoms: Atoms, reference: Reference, store: Store) -> Result:
+    """Return the finished step that labels a frame; compute it only if there is none yet."""
+    step = label_step(atoms, reference)
+    return store.complete(step, _work(atoms, reference, step.hash))
+
+
+def read_label(result: Result) -> Atoms | None:
+    """Return a finished step's frame with its label; None if it did not converge."""
+    path = result.folder / FRAME
+    return read_frames(path, labelled=True)[0] if path.is_file() else None
+
+
 def write_labelled(path: Path, labelled: Labelled) -> None:
     """Write the converged frames as extended XYZ; InputError if there is none."""
     if not labelled.frames:
@@ -185,9 +197,7 @@ def _record(atoms: Atoms, label: Label, attempts: int, folder: Path) -> None:
 def _labelled(step: Step, store: Store) -> Atoms | None:
     """Return a step's frame with its label; None if there is none or it did not converge."""
     result = store.find(step)
-    if result is None or not (result.folder / FRAME).is_file():
-        return None
-    return read_frames(result.folder / FRAME, labelled=True)[0]
+    return None if result is None else read_label(result)
 
 
 def _collect(

@@ -93,7 +93,7 @@ def equilibrated_box(run: Run, replica: int) -> Result:
 
 def trust_gate(run: Run, box: Result) -> Result:
     """Check the potential's physics on the first box; nothing runs with a model that fails."""
-    step = Step("check_potential", 2, {}, {"box": box.hash, "model": run.card.weights_sha256})
+    step = Step("check_potential", 2, {}, {"box": box.hash, "model": run.card.identity})
 
     def work(folder: Path) -> None:
         from bjerrum.potential.gate import run_gate
@@ -152,7 +152,7 @@ def sample(run: Run, boxes: list[Result], plan: Result) -> Result:
             "temperature_K": run.solution.temperature,
             "seed": dynamics.seed,
         },
-        {"model": run.card.weights_sha256, **_numbered("box", boxes)},
+        {"model": run.card.identity, **_numbered("box", boxes)},
     )
 
     def work(folder: Path) -> None:

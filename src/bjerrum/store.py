@@ -4,8 +4,9 @@ A step is named by the hash of what determines its result: its name, the version
 parameters and the hashes of its inputs. Its outputs live in ``steps/<name>-<hash>/`` next to
 ``step.json`` (readable parameters, hash of every output). Work happens in a ``.partial`` folder
 that is renamed when everything is written, so a finished folder is always whole; a killed step
-finds its partial folder again and may continue in it. One process at a time works in a run
-folder: hold :func:`exclusive` around :meth:`Store.complete`.
+finds its partial folder again and may continue in it. One process at a time works on a step: the
+others wait for its result. A driver holds its run folder with :func:`exclusive`. What failed for
+good leaves its reason in ``failed/`` and its log in ``logs/``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,9 @@ from bjerrum.files import (
     remove_temporaries,
     sha256_of,
     unwritable,
+    write_json,
 )
+from bjerrum.fingerprints import Fingerprints
 
 RECORD = "step.json"
 HASH_LENGTH = 16
@@ -51,7 +56,7 @@ class Step:
     parameters: dict[str, Any]
     inputs: dict[str, str]
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The step's identity: SHA-256 of its canonical JSON, shortened.
 
@@ -98,11 +103,30 @@ class Result:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a step has no result.
+
+    kind      "input", "physics", "external", "error", "memory", "timeout" or "lost"
+    reason    one line
+    attempts  how often it was tried
+    log       what its last attempt printed
+    time      when, seconds since 1970
+    """
+
+    kind: str
+    reason: str
+    attempts: int
+    log: str
+    time: float
+
+
 class Store:
     """The steps of one run folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self.fingerprints = Fingerprints(self.root / ".fingerprints.json")
 
     def folder_of(self, step: Step) -> Path:
         """Return where the step's outputs are or will be."""
@@ -113,10 +137,43 @@ class Store:
         folder = self.folder_of(step)
         return folder.with_name(folder.name + ".partial")
 
-    def find(self, step: Step) -> Result | None:
-        """Return the finished step if it is there and its outputs are intact."""
+    def log_of(self, step: Step) -> Path:
+        """Return where what the step's work prints goes."""
+        return self.root / "logs" / f"{step.name}-{step.hash}.log"
+
+    def find(self, step: Step, *, verify: bool = False) -> Result | None:
+        """Return the finished step if it is there and its outputs are intact.
+
+        verify  read every byte, also of a folder that has not changed since it was found intact
+        """
         folder = self.folder_of(step)
-        return Result(step, folder) if _is_intact(folder, step) else None
+        if not verify and self.fingerprints.holds(folder):
+            return Result(step, folder)
+        outputs = _intact_outputs(folder, step)
+        if outputs is None:
+            self.fingerprints.forget(folder)
+            return None
+        self.fingerprints.remember(folder, [RECORD, *outputs])
+        return Result(step, folder)
+
+    def fail(self, step: Step, failure: Failure) -> None:
+        """Keep why a step has no result."""
+        write_json(self._failure_path(step), {**step.to_json(), "failure": asdict(failure)})
+
+    def failure(self, step: Step) -> Failure | None:
+        """Return why a step has no result, if it failed."""
+        try:
+            record = json.loads(self._failure_path(step).read_text(encoding="utf-8"))
+            return Failure(**record["failure"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def forgive(self, step: Step) -> None:
+        """Forget that a step failed."""
+        self._failure_path(step).unlink(missing_ok=True)
+
+    def _failure_path(self, step: Step) -> Path:
+        return self.root / "failed" / f"{step.name}-{step.hash}.json"
 
     def complete(self, step: Step, work: Work) -> Result:
         """Return the step's result; run ``work`` only if there is none yet.
@@ -131,23 +188,66 @@ class Store:
         if found is not None:
             return found
         folder, partial = self.folder_of(step), self.partial_folder_of(step)
-        try:
-            if folder.exists():
-                shutil.rmtree(folder)  # damaged: its hashes do not fit
-            partial.mkdir(parents=True, exist_ok=True)
-            remove_temporaries(partial)
-        except OSError as error:
-            raise unwritable(partial, error) from error
-        if not _is_intact(partial, step):  # else stopped between the record and the renaming
-            begin = time.perf_counter()
-            with disk_failures_named(partial):
-                work(partial)
-            _seal(partial, step, time.perf_counter() - begin)
-        try:
-            partial.rename(folder)
-        except OSError as error:
-            raise unwritable(folder, error) from error
+        with _turn(self.root / ".turns" / folder.name):
+            found = self.find(step)  # by the process whose turn it was before
+            if found is not None:
+                return found
+            try:
+                if folder.exists():
+                    shutil.rmtree(folder)  # damaged: its hashes do not fit
+                partial.mkdir(parents=True, exist_ok=True)
+                remove_temporaries(partial)
+            except OSError as error:
+                raise unwritable(partial, error) from error
+            if not _is_intact(partial, step):  # else stopped between the record and the renaming
+                begin = time.perf_counter()
+                with disk_failures_named(partial):
+                    work(partial)
+                _seal(partial, step, time.perf_counter() - begin)
+            try:
+                partial.rename(folder)
+            except OSError as error:
+                raise unwritable(folder, error) from error
         return Result(step, folder)
+
+
+def read_step(folder: Path) -> Step:
+    """Return the step that a finished folder answers.
+
+    Raises InputError if its record is missing or damaged.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return Step(**{key: record[key] for key in ("name", "version", "parameters", "inputs")})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / RECORD}: expected the record of a finished step") from error
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Wait until no other process works on a step; the kernel ends a turn even after kill -9."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as error:
+            raise unwritable(path, error) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file.fileno(), path):
+                continue  # the process before removed it
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _seal(folder: Path, step: Step, wall_seconds: float) -> None:
@@ -165,18 +265,23 @@ def _seal(folder: Path, step: Step, wall_seconds: float) -> None:
 
 
 def _is_intact(folder: Path, step: Step) -> bool:
-    """Tell whether a folder holds the step's record and every output as it was written."""
+    return _intact_outputs(folder, step) is not None
+
+
+def _intact_outputs(folder: Path, step: Step) -> list[str] | None:
+    """Return a folder's outputs if it holds the step's record and each as it was written."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         outputs = record.pop("outputs")
-        return (
+        is_whole = (
             record.pop("wall_seconds") >= 0
             and Step(**record).hash == step.hash
             and len(outputs) > 0
             and all(sha256_of(folder / name) == digest for name, digest in outputs.items())
         )
+        return list(outputs) if is_whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ no network.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -81,6 +82,17 @@ class ModelCard(Spec):
     code_version: str
     repulsion: dict[str, Any] | None = None
     members: list[str] = Field(default_factory=list)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides a force: weights, architecture, baseline, wall."""
+        parts = {
+            "weights_sha256": self.weights_sha256,
+            "hyperparameters": self.hyperparameters,
+            "baseline": self.baseline,
+            "repulsion": self.repulsion,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def elements(self) -> tuple[str, ...]:

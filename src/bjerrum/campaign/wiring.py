@@ -1,0 +1,180 @@
+"""From a campaign's settings to its graph of steps. Nothing is computed here.
+
+For each solution: boxes -> sampled configurations -> labels; for each salt and temperature: a
+committee from the labels of all its solutions, rounds of active learning; for each solution again:
+dynamics -> measurements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bjerrum.campaign import kinds
+from bjerrum.campaign.spec import CampaignConfig
+from bjerrum.campaign.wiring_labels import LabelWiring
+from bjerrum.campaign.wiring_potentials import PotentialWiring, weight, weight_of_card
+from bjerrum.errors import InputError
+from bjerrum.graph import Graph, Node
+from bjerrum.potential.card import ModelCard, find_model, read_card
+from bjerrum.system import Solution
+from bjerrum.units import PS_IN_FS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A solution's measurements and what they rest on.
+
+    model    the step that made its committee; None for the reference itself or a model given
+    boxes    starting configurations, one per replica
+    """
+
+    solution: Solution
+    n_waters: int
+    measurements: dict[str, Node]
+    trajectories: list[Node]
+    boxes: list[Node]
+    model: Node | None
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A campaign that is ready to be planned or run.
+
+    settings  of the reference, with its file's content
+    card      of the model given, if one is
+    """
+
+    config: CampaignConfig
+    graph: Graph
+    measured: list[Measured]
+    committees: dict[str, Node]
+    settings: dict[str, Any]
+    card: ModelCard | None
+
+
+def wire(path: Path, config: CampaignConfig) -> Campaign:
+    """Return the campaign's graph.
+
+    path  of the campaign file, beside which the files that it names lie
+    Raises InputError for a settings file or a model that cannot be used.
+    """
+    return _Wiring(path, config).campaign()
+
+
+class _Wiring:
+    def __init__(self, path: Path, config: CampaignConfig) -> None:
+        self.path, self.config, self.graph = path, config, Graph()
+        self.labelling = LabelWiring(path, config, self.graph)
+        self.model = self._given_model()
+
+    def campaign(self) -> Campaign:
+        config = self.config
+        groups: dict[str, list[Solution]] = {}
+        committees: dict[str, Node] = {}
+        for solution in config.grid():
+            key = f"{solution.salt}, {solution.temperature:g} K"
+            groups.setdefault(key, []).append(solution)
+        measured = []
+        for key, solutions in groups.items():
+            boxes = {s: self.labelling.boxes(s) for s in solutions}
+            if config.training is not None:
+                wiring = PotentialWiring(self.labelling, config.training)
+                committees[key] = wiring.committee(key, solutions, boxes)
+            committee = committees.get(key)
+            measured += [self._measured(s, boxes[s], committee) for s in solutions]
+        card = None if self.model is None else self.model[1]
+        settings = self.labelling.settings
+        return Campaign(config, self.graph, measured, committees, settings, card)
+
+    def _given_model(self) -> tuple[Path, ModelCard] | None:
+        simulation = self.config.simulation
+        if simulation is None or simulation.potential in {"trained", "reference"}:
+            return None
+        local = self.path.parent / simulation.potential
+        folder = local if local.is_dir() else find_model(simulation.potential)
+        return folder, read_card(folder)
+
+    def _measured(self, solution: Solution, boxes: list[Node], committee: Node | None) -> Measured:
+        waters, simulation = self.config.box.waters, self.config.simulation
+        if simulation is None:
+            return Measured(solution, waters, {}, [], boxes, committee)
+        model = committee if simulation.potential == "trained" else None
+        runs = [self._run(solution, k, box, model) for k, box in enumerate(boxes)]
+        needs = {f"trajectory_{k + 1}": run for k, run in enumerate(runs)}
+        skip = round(simulation.equilibration_part * simulation.length_ps, 6)
+        n_frames = len(boxes) * simulation.length_ps * PS_IN_FS / simulation.frame_every_fs
+        atoms = self.labelling.n_atoms(solution)
+        found = {}
+        for name in self.config.measure:
+            kind = kinds.MEASUREMENTS[name]
+            parameters: dict[str, Any] = {"skip_ps": skip}
+            if name == "structure":
+                parameters["pairs"] = _pairs(solution)
+            if name == "transport":
+                parameters["temperature_K"] = solution.temperature
+            size = atoms**2 if kind.unit.startswith("squared") else atoms
+            found[name] = self.graph.add(
+                kind, parameters, needs, title=str(solution), units=size * n_frames
+            )
+        return Measured(solution, waters, found, runs, boxes, model)
+
+    def _run(self, solution: Solution, replica: int, box: Node, committee: Node | None) -> Node:
+        simulation = self.config.simulation
+        assert simulation is not None
+        run: dict[str, Any] = {
+            "time_ps": simulation.length_ps,
+            "temperature": solution.temperature,
+            "timestep_fs": simulation.timestep_fs,
+            "friction_per_ps": simulation.friction_per_ps,
+            "frame_every_fs": simulation.frame_every_fs,
+            "seed": 1000 * self.config.box.seed + replica,
+        }
+        atoms, title = self.labelling.n_atoms(solution), f"{solution}, box {replica + 1}"
+        if simulation.potential == "reference":
+            run["equilibrate_ps"] = 0.0
+            return self.graph.add(
+                kinds.SIMULATE_CLASSICAL,
+                {"run": run},
+                {"box": box},
+                title=title,
+                units=atoms * simulation.length_ps,
+            )
+        is_rigid = committee is not None and self.config.reference.method == "classical"
+        steps = simulation.length_ps * PS_IN_FS / (2.0 if is_rigid else simulation.timestep_fs)
+        parameters = {"run": run, "is_rigid": is_rigid, "name": str(solution.salt)}
+        if committee is not None:
+            assert self.config.training is not None
+            network = self.config.training.network.model_dump(mode="json")
+            size = self.config.training.committee * weight(network)
+            needs, files = {"box": box, "committee": committee}, {}
+        else:
+            assert self.model is not None
+            folder, card = self.model
+            _require_elements(card, solution)
+            size = weight_of_card(card)
+            needs, files = {"box": box}, {"model": (folder, card.identity)}
+        return self.graph.add(
+            kinds.SIMULATE_MODEL,
+            parameters,
+            needs,
+            title=title,
+            units=atoms * steps * size,
+            files=files,
+        )
+
+
+def _require_elements(card: ModelCard, solution: Solution) -> None:
+    salt = solution.salt
+    missing = sorted({salt.cation.symbol, salt.anion.symbol, "H", "O"} - set(card.elements))
+    if missing:
+        raise InputError(
+            f"simulation.potential: model {card.name} knows {', '.join(card.elements)}; "
+            f"{salt} also needs {', '.join(missing)}"
+        )
+
+
+def _pairs(solution: Solution) -> list[str]:
+    cation, anion = solution.salt.cation.symbol, solution.salt.anion.symbol
+    return [f"{cation}-O", f"{anion}-O", f"{cation}-{anion}", "O-O"]
