@@ -19,7 +19,9 @@ from typer.exceptions import TyperException
 from bjerrum import __version__
 from bjerrum.cli.analyse import analyse
 from bjerrum.cli.bench import bench
+from bjerrum.cli.campaign import clean, plan, status
 from bjerrum.cli.chain import build, report, run
+from bjerrum.cli.database import database
 from bjerrum.cli.doctor import doctor
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
 from bjerrum.cli.labels import label, sample, separations
@@ -40,9 +42,13 @@ for measurement in (kirkwood_buff, activity, scattering, screening, transport, p
     analyse.command(measurement.__name__.replace("_", "-"))(measurement)
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
+app.add_typer(database, name="database")
 
 for command in (
     run,
+    plan,
+    status,
+    clean,
     report,
     build,
     sample,

@@ -11,13 +11,33 @@ from bjerrum.console import Console
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="Run TOML, see examples/licl.toml.")],
+    config: Annotated[
+        Path, typer.Argument(help="Run or campaign TOML, see examples/licl.toml, campaign.toml.")
+    ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder.")] = None,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Wall time of the sampling; overrides the file.")
     ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Of a campaign: TOML that says where steps are done.")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Of a campaign: try again what has failed.")
+    ] = False,
 ) -> None:
-    """Run the whole chain; go on where an earlier call was stopped; write the report."""
+    """Run the whole chain, or a campaign; go on where an earlier call was stopped."""
+    from bjerrum.campaign.spec import is_campaign
+    from bjerrum.errors import InputError
+
+    if is_campaign(config):
+        from bjerrum.cli.campaign import run_file
+
+        if budget_minutes is not None:
+            raise InputError("--budget-minutes: is for runs; a campaign's lengths are in its file")
+        run_file(config, output, profile, retry)
+        return
+    if profile is not None or retry:
+        raise InputError("--profile and --retry: are for campaigns, which have [solutions]")
     from bjerrum.configuration import output_folder, read_run_config, with_budget
     from bjerrum.pipeline import run_chain
     from bjerrum.report.page import report_run

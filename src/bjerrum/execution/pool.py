@@ -77,8 +77,9 @@ def limits_of(profile: LocalProfile) -> list[Limits]:
     cores = sorted(os.sched_getaffinity(0))
     each = profile.cores_per_worker
     workers = profile.workers or max(1, len(cores) // each)
-    is_tied = workers * each <= len(cores)
-    if not is_tied and not profile.oversubscribe:
+    fits = workers * each <= len(cores)
+    is_tied = fits and profile.tie_to_cores
+    if not fits and not profile.oversubscribe:
         raise InputError(
             f"profile: {workers} workers of {each} cores need {workers * each} cores, this machine "
             f"has {len(cores)}; lower workers, or set oversubscribe = true"

@@ -115,6 +115,10 @@ class WorkerProcess:
             return self._ended("timeout", f"was not done after {limit:g} s, the limit")
         return self._checked_memory()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until it has something to say, or for a time."""
+        wait_for([self], seconds)
+
     def _checked_memory(self) -> Outcome | None:
         most = self.limits.memory_MiB
         if most is None or time.monotonic() - self._looked < 0.5 or self._process is None:

@@ -26,11 +26,12 @@ class LocalProfile(Spec):
     """Worker processes of this machine.
 
     workers                 at once; 0: as many as the cores allow
-    cores_per_worker        a worker is tied to them
+    cores_per_worker        and threads of numerical libraries
     memory_GiB_per_worker   a step that uses more is ended and not tried again; none: no limit
     gpus                    one further worker for each; they train and simulate
     timeout_hours           of one step
     oversubscribe           allow more workers than cores
+    tie_to_cores            each worker keeps to its own cores; not where others use them
     """
 
     kind: Literal["local"] = "local"
@@ -40,6 +41,7 @@ class LocalProfile(Spec):
     gpus: Annotated[int, Field(ge=0)] = 0
     timeout_hours: Positive = 24.0
     oversubscribe: bool = False
+    tie_to_cores: bool = True
 
 
 class PilotJobs(Spec):
