@@ -43,10 +43,10 @@ def store(tmp_path) -> Store:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, without the wall time."""
+    """Every file below a folder, without its cost."""
     files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
     record = json.loads(files.pop(RECORD).read_text())
-    del record["wall_seconds"]
+    del record["wall_seconds"], record["cpu_seconds"]
     return {name: path.read_bytes() for name, path in files.items()} | {
         RECORD: json.dumps(record).encode()
     }

@@ -98,6 +98,12 @@ class Result:
         """Wall time of the work, of its last session if it was interrupted."""
         return float(self.read_json(RECORD)["wall_seconds"])
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the same; the wall time in records of before it was measured."""
+        record = self.read_json(RECORD)
+        return float(record.get("cpu_seconds", record["wall_seconds"]))
+
     def read_json(self, name: str) -> Any:
         """Return the content of one of the outputs."""
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
@@ -200,10 +206,10 @@ class Store:
             except OSError as error:
                 raise unwritable(partial, error) from error
             if not _is_intact(partial, step):  # else stopped between the record and the renaming
-                begin = time.perf_counter()
+                begin, used = time.perf_counter(), _cpu_seconds()
                 with disk_failures_named(partial):
                     work(partial)
-                _seal(partial, step, time.perf_counter() - begin)
+                _seal(partial, step, time.perf_counter() - begin, _cpu_seconds() - used)
             try:
                 partial.rename(folder)
             except OSError as error:
@@ -250,7 +256,12 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _seal(folder: Path, step: Step, wall_seconds: float) -> None:
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
+
+
+def _seal(folder: Path, step: Step, wall_seconds: float, cpu_seconds: float) -> None:
     """Write the record of a finished step: what it is, and the hash of every output."""
     outputs = {
         str(path.relative_to(folder)): sha256_of(path)
@@ -259,7 +270,8 @@ def _seal(folder: Path, step: Step, wall_seconds: float) -> None:
     }
     if not outputs:
         raise InputError(f"step {step.name}: expected its work to write a file, found none")
-    record = {**step.to_json(), "outputs": outputs, "wall_seconds": wall_seconds}
+    seconds = {"wall_seconds": wall_seconds, "cpu_seconds": round(cpu_seconds, 3)}
+    record = {**step.to_json(), "outputs": outputs, **seconds}
     with atomic_path(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -273,6 +285,7 @@ def _intact_outputs(folder: Path, step: Step) -> list[str] | None:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         outputs = record.pop("outputs")
+        record.pop("cpu_seconds", None)
         is_whole = (
             record.pop("wall_seconds") >= 0
             and Step(**record).hash == step.hash

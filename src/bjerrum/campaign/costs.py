@@ -67,7 +67,7 @@ def shipped_costs() -> dict[str, UnitCost]:
 def measured_costs(store: Store, nodes: Iterable[Node]) -> dict[str, UnitCost]:
     """Return unit costs of the steps that are finished, kind by kind.
 
-    A step's wall time counts as its core time: one worker, one core.
+    A step's core time is its processor time.
     """
     seconds: dict[str, float] = defaultdict(float)
     sizes: dict[str, float] = defaultdict(float)
@@ -77,7 +77,7 @@ def measured_costs(store: Store, nodes: Iterable[Node]) -> dict[str, UnitCost]:
         name, folder = node.kind.name, store.folder_of(node.step)
         if counted[name] >= _SAMPLE or not (folder / RECORD).is_file():
             continue
-        seconds[name] += Result(node.step, folder).wall_seconds
+        seconds[name] += Result(node.step, folder).cpu_seconds
         sizes[name] += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         units[name] += node.units
         counted[name] += 1
@@ -92,29 +92,23 @@ def measured_costs(store: Store, nodes: Iterable[Node]) -> dict[str, UnitCost]:
     }
 
 
-def forecast(graph: Graph, store: Store, done: set[str], cores: dict[str, int]) -> list[Cost]:
+def forecast(graph: Graph, store: Store, done: set[str]) -> list[Cost]:
     """Return what is left of each kind of step.
 
-    done   the finished steps
-    cores  used by a step of a kind, where it is not one
+    done  the finished steps
     """
     known = shipped_costs() | measured_costs(store, (n for n in graph if n.hash in done))
     groups: dict[str, list[Node]] = defaultdict(list)
     for node in graph:
         groups[node.kind.name].append(node)
-    return [
-        _cost(name, nodes, done, known.get(name), cores.get(name, 1))
-        for name, nodes in groups.items()
-    ]
+    return [_cost(name, nodes, done, known.get(name)) for name, nodes in groups.items()]
 
 
 def _cost(name: str, nodes: list[Node], done: set[str], unit: UnitCost | None, cores: int) -> Cost:
     left = [node for node in nodes if node.hash not in done]
     if unit is None:
         return Cost(name, len(nodes), len(left), 0.0, 0.0, "never measured: not in the sum")
-    is_shipped = not unit.source.endswith("of this campaign")
-    factor = 1 if is_shipped else cores
-    hours = factor * sum(unit.seconds(node.units) for node in left) / 3600
+    hours = sum(unit.seconds(node.units) for node in left) / 3600
     size = sum(node.units for node in left) * unit.bytes / 1e9
     return Cost(name, len(nodes), len(left), hours, size, unit.source)
 

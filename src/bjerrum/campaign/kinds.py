@@ -47,6 +47,9 @@ MEASURE_KIRKWOOD_BUFF: Final = Kind(
 MEASURE_PAIRING: Final = Kind(
     "measure_pairing", 1, f"{_MEASURING}:measure_pairing", "squared atoms frames"
 )
+MEASURE_FORCE_ERROR: Final = Kind(
+    "measure_force_error", 1, f"{_LEARNING}:measure_force_error", "atom weight frames"
+)
 
 KINDS: Final = {
     kind.name: kind
@@ -68,6 +71,7 @@ KINDS: Final = {
         MEASURE_TRANSPORT,
         MEASURE_KIRKWOOD_BUFF,
         MEASURE_PAIRING,
+        MEASURE_FORCE_ERROR,
     )
 }
 MEASUREMENTS: Final = {

@@ -78,6 +78,44 @@ def make_committee(folder: Path, parameters: Parameters, inputs: Inputs) -> None
     pack_committee(members, output, test)
 
 
+def measure_force_error(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
+    """Force RMSE of a committee on the held-out frames of one solution, with its error bar.
+
+    sqrt(mean of the frames' mean squared errors); its error by the scatter of the frames, which
+    lie picoseconds apart.
+    """
+    from bjerrum.campaign.measuring import write_measured
+    from bjerrum.potential.card import read_card
+    from bjerrum.potential.model import load_model
+
+    model = load_model(str(inputs["committee"] / parameters["name"]))
+    first = read_card(inputs["committee"] / parameters["name"] / "member-1")
+    held = {b for b in first.data["blocks"]["test"] if b.startswith(parameters["block"])}
+    frames = [
+        frame
+        for frame in read_frames(inputs["labels"] / LABELLED, labelled=True)
+        if str(frame.info["block"]) in held
+    ]
+    squares = []
+    for frame in frames:
+        found = model.bind(list(frame.symbols), frame.cell.array)(frame.positions).forces
+        squares.append(float(np.mean((found - frame.get_forces()) ** 2)))
+    if len(squares) < 2:
+        write_measured(folder, [], [], {"force_rmse": f"{len(squares)} frames were held out"})
+        return
+    rmse = float(np.sqrt(np.mean(squares)))
+    spread = float(np.std(squares, ddof=1) / np.sqrt(len(squares)))
+    estimate = {
+        "value": 1e3 * rmse,
+        "standard_error": 1e3 * spread / (2 * rmse),
+        "unit": "meV/angstrom",
+        "n_effective": float(len(squares)),
+    }
+    method = f"mean of {len(model.members)} networks against {parameters['method']} labels"
+    entry = {"quantity": "force_rmse", "subject": "", "estimate": estimate, "method": method}
+    write_measured(folder, [entry], [], {})
+
+
 def explore_round(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     """Explore with the committee and choose frames to label; or stop, if it pays no more.
 

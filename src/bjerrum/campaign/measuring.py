@@ -112,7 +112,7 @@ def measure_structure(folder: Path, parameters: Parameters, inputs: Inputs) -> N
                 reasons[f"{name} {pair}"] = data.get("reason") or "not determined"
             else:
                 estimates.append(_estimate(name, pair, data[key], _METHODS[name]))
-    _write(folder, estimates, curves, reasons)
+    write_measured(folder, estimates, curves, reasons)
 
 
 _RDF = "histogram of distances, errors by blocks and replicas"
@@ -131,7 +131,7 @@ def measure_transport(folder: Path, parameters: Parameters, inputs: Inputs) -> N
         runs = [run() for run in _runs(parameters, inputs)]
         found = analyse_transport(runs, temperature=parameters["temperature_K"]).to_json()
     except InputError as error:
-        _write(folder, [], [], {"transport": str(error)})
+        write_measured(folder, [], [], {"transport": str(error)})
         return
     for species, data in found["diffusion_1e-9_m2_per_s"].items():
         if data["raw"] is not None:
@@ -140,7 +140,7 @@ def measure_transport(folder: Path, parameters: Parameters, inputs: Inputs) -> N
     if found["conductivity_S_per_m"] is not None:
         method = "Einstein-Helfand, collective displacement of charge"
         estimates.append(_estimate("conductivity", "", found["conductivity_S_per_m"], method))
-    _write(folder, estimates, [], found["reasons"])
+    write_measured(folder, estimates, [], found["reasons"])
 
 
 def measure_kirkwood_buff(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
@@ -153,7 +153,7 @@ def measure_kirkwood_buff(folder: Path, parameters: Parameters, inputs: Inputs) 
             accumulator.add_run(run())
         result = accumulator.result()
     except InputError as error:
-        _write(folder, [], [], {"kirkwood-buff": str(error)})
+        write_measured(folder, [], [], {"kirkwood-buff": str(error)})
         return
     best = result.estimators[result.recommended]
     for name in ("dlna_dlnc", "dlna_dlnm", "dlna_dlnc_mcmillan_mayer"):
@@ -164,7 +164,7 @@ def measure_kirkwood_buff(folder: Path, parameters: Parameters, inputs: Inputs) 
             estimates.append(_estimate(name, "", derived.to_json(), best.method))
     if result.note:
         reasons["note"] = result.note
-    _write(folder, estimates, [], reasons)
+    write_measured(folder, estimates, [], reasons)
 
 
 def measure_pairing(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
@@ -175,7 +175,7 @@ def measure_pairing(folder: Path, parameters: Parameters, inputs: Inputs) -> Non
     try:
         found = analyse_pairing(_runs(parameters, inputs)).to_json()
     except InputError as error:
-        _write(folder, [], [], {"pairing": str(error)})
+        write_measured(folder, [], [], {"pairing": str(error)})
         return
     ions = f"{found['cation']}-{found['anion']}"
     for name, data in found["pairs_per_cation"].items():
@@ -185,19 +185,20 @@ def measure_pairing(folder: Path, parameters: Parameters, inputs: Inputs) -> Non
     for name, data in found["association_constant_L_per_mol"].items():
         if data is not None:
             estimates.append(_estimate("association_constant", ions, data, name))
-    _write(folder, estimates, [], found["reasons"])
+    write_measured(folder, estimates, [], found["reasons"])
 
 
 def _estimate(quantity: str, subject: str, data: dict[str, Any], method: str) -> dict[str, Any]:
     return {"quantity": quantity, "subject": subject, "estimate": data, "method": method}
 
 
-def _write(
+def write_measured(
     folder: Path,
     estimates: list[dict[str, Any]],
     curves: list[dict[str, Any]],
     reasons: dict[str, str],
 ) -> None:
+    """Write what a measurement found, and why it did not find the rest."""
     write_json(folder / ESTIMATES, estimates)
     write_json(folder / CURVES, curves)
     write_json(folder / REASONS, reasons)

@@ -158,7 +158,7 @@ def plan(opened: Open) -> dict[str, Any]:
     graph, store = opened.campaign.graph, opened.store
     done = {node.hash for node in graph if store.find(node.step) is not None}
     store.fingerprints.save()
-    costs = forecast(graph, store, done, _cores(opened))
+    costs = forecast(graph, store, done)
     left = left_seconds(graph, store, done)
     slots = _slots(opened)
     return {
@@ -173,12 +173,6 @@ def plan(opened: Open) -> dict[str, Any]:
         "wall_hours": wall_seconds(graph, left, slots) / 3600,
         "free_gigabytes": _free_gigabytes(store.root),
     }
-
-
-def _cores(opened: Open) -> dict[str, int]:
-    reference = opened.campaign.config.reference
-    each = reference.ranks * reference.threads
-    return {"label_r2scan": each, "label_dc_r2scan": each, "sample_r2scan": each}
 
 
 def _slots(opened: Open) -> int:

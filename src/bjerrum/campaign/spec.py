@@ -16,7 +16,7 @@ from bjerrum.potential.spec import NetworkSpec, OptimiserSpec, SplitSpec
 from bjerrum.specification import Count, Positive, Spec, read_spec
 from bjerrum.system import Salt, Solution
 
-Measurement = Literal["structure", "transport", "kirkwood-buff", "pairing"]
+Measurement = Literal["structure", "transport", "kirkwood-buff", "pairing", "force-error"]
 Part = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -155,7 +155,8 @@ class CampaignConfig(Spec):
     output    folder of the steps; default: campaigns/<name>
     database  file or URL; default: results.sqlite in that folder
     profile   TOML that says where steps are done, beside this file; default: this machine
-    measure   what is measured of each solution
+    measure   what is measured of each solution; "force-error" is that of the committee on frames
+              that it has not seen
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
@@ -183,6 +184,8 @@ class CampaignConfig(Spec):
     def _consistent(self) -> CampaignConfig:
         if self.learning is not None and self.training is None:
             raise ValueError("[learning] needs [training]: there is no committee to explore with")
+        if "force-error" in self.measure and self.training is None:
+            raise ValueError('measure: "force-error" needs [training]')
         simulation = self.simulation
         if simulation is None:
             return self

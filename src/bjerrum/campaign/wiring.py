@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bjerrum.campaign import kinds
-from bjerrum.campaign.spec import CampaignConfig
-from bjerrum.campaign.wiring_labels import LabelWiring
+from bjerrum.campaign.spec import CampaignConfig, SimulationSection
+from bjerrum.campaign.wiring_labels import LabelWiring, block_of
 from bjerrum.campaign.wiring_potentials import PotentialWiring, weight, weight_of_card
 from bjerrum.errors import InputError
 from bjerrum.graph import Graph, Node
@@ -98,16 +98,27 @@ class _Wiring:
 
     def _measured(self, solution: Solution, boxes: list[Node], committee: Node | None) -> Measured:
         waters, simulation = self.config.box.waters, self.config.simulation
+        found: dict[str, Node] = {}
+        if committee is not None and "force-error" in self.config.measure:
+            found["force-error"] = self._force_error(solution, committee)
         if simulation is None:
-            return Measured(solution, waters, {}, [], boxes, committee)
+            return Measured(solution, waters, found, [], boxes, committee)
         model = committee if simulation.potential == "trained" else None
         runs = [self._run(solution, k, box, model) for k, box in enumerate(boxes)]
+        found |= self._measurements(solution, runs, simulation)
+        return Measured(solution, waters, found, runs, boxes, model)
+
+    def _measurements(
+        self, solution: Solution, runs: list[Node], simulation: SimulationSection
+    ) -> dict[str, Node]:
         needs = {f"trajectory_{k + 1}": run for k, run in enumerate(runs)}
         skip = round(simulation.equilibration_part * simulation.length_ps, 6)
-        n_frames = len(boxes) * simulation.length_ps * PS_IN_FS / simulation.frame_every_fs
+        n_frames = len(runs) * simulation.length_ps * PS_IN_FS / simulation.frame_every_fs
         atoms = self.labelling.n_atoms(solution)
         found = {}
         for name in self.config.measure:
+            if name == "force-error":
+                continue
             kind = kinds.MEASUREMENTS[name]
             parameters: dict[str, Any] = {"skip_ps": skip}
             if name == "structure":
@@ -118,7 +129,24 @@ class _Wiring:
             found[name] = self.graph.add(
                 kind, parameters, needs, title=str(solution), units=size * n_frames
             )
-        return Measured(solution, waters, found, runs, boxes, model)
+        return found
+
+    def _force_error(self, solution: Solution, committee: Node) -> Node:
+        reference, training = self.config.reference, self.config.training
+        assert training is not None
+        parameters = {
+            "name": str(solution.salt),
+            "method": reference.method,
+            "block": block_of(solution),
+        }
+        size = training.committee * weight(training.network.model_dump(mode="json"))
+        return self.graph.add(
+            kinds.MEASURE_FORCE_ERROR,
+            parameters,
+            {"committee": committee, "labels": committee.needs["labels"]},
+            title=str(solution),
+            units=size * self.labelling.n_atoms(solution) * reference.frames,
+        )
 
     def _run(self, solution: Solution, replica: int, box: Node, committee: Node | None) -> Node:
         simulation = self.config.simulation

@@ -76,7 +76,7 @@ class LabelWiring:
                 title=title,
                 units=size * reference.sample_ps,
             )
-            block = f"{solution.salt}-{solution.molality:g}-{solution.temperature:g}-{replica + 1}"
+            block = f"{block_of(solution)}{replica + 1}"
             found.append(
                 self.graph.add(
                     kinds.CHOOSE_FRAMES,
@@ -120,6 +120,11 @@ class LabelWiring:
             title=title,
             units=sum(n * atoms for _, n, atoms, _ in frames),
         )
+
+
+def block_of(solution: Solution) -> str:
+    """Return how the names of a solution's trajectory blocks begin."""
+    return f"{solution.salt}-{solution.molality:g}-{solution.temperature:g}-"
 
 
 def _named(solution: Solution) -> dict[str, Any]:
