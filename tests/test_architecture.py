@@ -26,9 +26,9 @@ ORDER = (
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
     "reference", "labelling", "convergence", "boxes",
     # dynamics, measurements
-    "potential", "dynamics", "sampling", "separations", "active_learning", "properties", "thermodynamics", "bench",
+    "potential", "dynamics", "sampling", "separations", "active_learning", "properties", "thermodynamics", "database", "bench",
     # the chain
-    "configuration", "run", "results", "pipeline", "campaign", "report",
+    "configuration", "run", "results", "pipeline", "campaign", "report", "web",
     "installation", "doctor", "cli", "__main__",
 )  # fmt: skip
 """Modules and packages of bjerrum; each imports only those before it."""

@@ -1,0 +1,230 @@
+"""Opening a database: SQLite by default, PostgreSQL by URL; what is wrong is one clear line.
+
+SQLite works with a write-ahead log, so readers never wait; a writer waits for the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from bjerrum.errors import ExternalError, InputError
+
+DEFAULT_DATABASE: Final = "bjerrum.sqlite"
+LOCK_SECONDS: Final = 60.0
+"""How long a writer waits for another one."""
+CONNECT_SECONDS: Final = 10
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def database_url(place: str | Path) -> URL:
+    """Return the URL of a path or of a URL; InputError for kinds that are not supported."""
+    text = str(place)
+    if "://" not in text:
+        return URL.create("sqlite", database=text)
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise InputError(f"not the URL of a database (expected {_EXAMPLES})") from error
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise InputError(f"database {url.drivername}: expected {_EXAMPLES}")
+    return url
+
+
+_EXAMPLES = "a path such as results.sqlite, or postgresql://user@host/name"
+
+
+def open_engine(place: str | Path, *, create: bool = False, read_only: bool = False) -> Engine:
+    """Return an engine for a database whose schema is this version's.
+
+    create     make a new database where there is none
+    read_only  every write is refused by the database itself
+
+    Raises InputError where there is none, it is another kind of file, or its schema is older or
+    newer; ExternalError where it cannot be reached.
+    """
+    url = database_url(place)
+    _check_file(url, create)
+    engine = _engine(url, read_only)
+    with _disposed_on_failure(engine):
+        with _failures_named(url):
+            revision, has_tables = _state(engine)
+            if revision is None and not has_tables and create:
+                migrate_engine(engine)
+                return engine
+        _require_current(url, revision, has_tables)
+    return engine
+
+
+def migrate(place: str | Path) -> tuple[str | None, str]:
+    """Bring an existing database to this version's schema; return its revisions before and after.
+
+    Raises as :func:`open_engine` does.
+    """
+    url = database_url(place)
+    _check_file(url, create=False)
+    engine = _engine(url, read_only=False)
+    with _disposed_on_failure(engine):
+        with _failures_named(url):
+            revision, has_tables = _state(engine)
+        if revision is None or revision not in _revisions():
+            _require_current(url, revision, has_tables)
+        with _failures_named(url):
+            migrate_engine(engine)
+        engine.dispose()
+    return revision, _revisions()[-1]
+
+
+def migrate_engine(engine: Engine, revision: str = "head") -> None:
+    """Run the migrations up to ``revision`` in one transaction; safe with several at once."""
+    with engine.connect().execution_options(bjerrum_write=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7317731)")
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def shown(url: URL) -> str:
+    """Return the URL for a message, without its password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or "sqlite in memory"
+    return url.render_as_string(hide_password=True)
+
+
+def _check_file(url: URL, create: bool) -> None:
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return
+    path = Path(url.database or "")
+    if path.is_dir():
+        raise InputError(f"{path}: expected the file of a database, got a folder")
+    if not path.exists() and not create:
+        raise InputError(
+            f"{path}: there is no such database; fill one with bjerrum database import RUN_FOLDER"
+        )
+    if create and not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def _engine(url: URL, read_only: bool) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+        _prepare_sqlite(engine, read_only)
+        return engine
+    options = "-c timezone=UTC" + (" -c default_transaction_read_only=on" if read_only else "")
+    try:
+        return create_engine(
+            url,
+            connect_args={"connect_timeout": CONNECT_SECONDS, "options": options},
+            pool_pre_ping=True,
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise ExternalError(
+            "PostgreSQL needs psycopg; install it with pip install 'bjerrum[postgresql]'"
+        ) from error
+
+
+def _prepare_sqlite(engine: Engine, read_only: bool) -> None:
+    """Let us begin transactions ourselves: a writer takes the lock first, or waits for it."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA query_only = ON" if read_only else "PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA mmap_size = 268435456")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("bjerrum_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _disposed_on_failure(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+@contextmanager
+def _failures_named(url: URL) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise unreachable(url, error) from error
+    except DatabaseError as error:
+        raise InputError(f"{shown(url)}: is not a database of Bjerrum ({_line(error)})") from error
+
+
+def unreachable(url: URL, error: OperationalError) -> ExternalError:
+    """Return the error that says why a database cannot be used now."""
+    return ExternalError(
+        f"{shown(url)}: the database cannot be reached ({_line(error)}); "
+        + (
+            "check the path and its permissions"
+            if url.get_backend_name() == "sqlite"
+            else "check host, port, user and that the server runs"
+        )
+    )
+
+
+def _line(error: DatabaseError) -> str:
+    return " ".join(str(error.orig).split())[:200]
+
+
+def _state(engine: Engine) -> tuple[str | None, bool]:
+    """Return the schema's revision, and whether there are any tables."""
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        return revision, bool(inspect(connection).get_table_names())
+
+
+def _require_current(url: URL, revision: str | None, has_tables: bool) -> None:
+    known = _revisions()
+    if revision == known[-1]:
+        return
+    if revision is None:
+        what = "its tables are not Bjerrum's" if has_tables else "it is empty"
+        raise InputError(
+            f"{shown(url)}: is not a database of Bjerrum ({what}); give another one, or a new "
+            "name to bjerrum database import"
+        )
+    if revision in known:
+        raise InputError(
+            f"{shown(url)}: its schema is older ({revision}, this version needs {known[-1]}); run "
+            f"bjerrum database migrate --database {shown(url)}"
+        )
+    raise InputError(
+        f"{shown(url)}: its schema ({revision}) is newer than this version of Bjerrum knows "
+        f"({known[-1]}); update Bjerrum"
+    )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _revisions() -> list[str]:
+    """Return the revisions of the schema, oldest first."""
+    walked = ScriptDirectory.from_config(_config()).walk_revisions()
+    return [script.revision for script in walked][::-1]
