@@ -53,7 +53,7 @@ def misbehave(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
         case "hang":
             time.sleep(600)
         case "eat":
-            eaten = [bytes(10**7) for _ in range(200)]
+            eaten = [b"x" * 10**7 for _ in range(100)]
             time.sleep(600)
             del eaten
 
