@@ -25,11 +25,13 @@ class Evaluation:
     energy  eV
     forces  shape (n_atoms, 3), eV/angstrom
     terms   the energy of each named part, eV, where there are several
+    virial  -dE/d(strain) in eV, shape (3, 3), where it is known: sum of r (x) f over pairs
     """
 
     energy: float
     forces: FloatArray
     terms: dict[str, float] = field(default_factory=dict)
+    virial: FloatArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,10 +45,15 @@ class EwaldParameters:
         accuracy  error of the energy relative to sum q^2 / V^(1/3), and of a force relative to
                   |q| sqrt(sum q^2) / V^(2/3)
         """
-        t = math.sqrt(-2.0 * math.log(accuracy / _SAFETY))
+        t = truncation(accuracy)
         cutoff = _CUTOFF_PER_LENGTH * abs(np.linalg.det(cell)) ** (1 / 3)
         smearing = cutoff / t
         return cls(smearing, cutoff, 2 * math.pi * smearing / t)
+
+
+def truncation(accuracy: float) -> float:
+    """Return t at which both sums are cut: r_c = s t and k_c = t / s for a splitting width s."""
+    return math.sqrt(-2.0 * math.log(accuracy / _SAFETY))
 
 
 class Ewald:

@@ -41,12 +41,25 @@ class VerletList:
         Returns arrays of shapes (n_pairs,), (n_pairs,) and (n_pairs, 3); the vector from first to
         second is r[second] - r[first] + shift @ cell.
         """
-        if self._anchor is None or not _largest_move(positions, self._anchor) <= self.skin / 2:
-            self._find(positions)  # also for NaN, which vesin refuses
+        self._search_if_needed(positions)
         first, second, shifts, offsets = self._pairs
         vectors = positions[second] - positions[first] + offsets
         near = np.einsum("ij,ij->i", vectors, vectors) < self.cutoff**2
         return first[near], second[near], shifts[near]
+
+    def candidates(self, positions: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """Return all pairs within the cutoff and some beyond it, for code that looks itself.
+
+        Returns first atoms (sorted), second atoms, and the lattice vectors, shape (n_pairs, 3) in
+        angstrom, to add to the second's position.
+        """
+        self._search_if_needed(positions)
+        first, second, _, offsets = self._pairs
+        return first, second, offsets
+
+    def _search_if_needed(self, positions: FloatArray) -> None:
+        if self._anchor is None or not _largest_move(positions, self._anchor) <= self.skin / 2:
+            self._find(positions)  # also for NaN, which vesin refuses
 
     def _find(self, positions: FloatArray) -> None:
         first, second, shifts = self._search.compute(

@@ -36,6 +36,7 @@ class NequipNetwork:
     def __init__(self, hyperparameters: dict[str, Any], weights: Path, device: str = "cpu") -> None:
         set_global_state()
         reuse_freed_memory()
+        self.hyperparameters = dict(hyperparameters)
         self.elements: tuple[str, ...] = tuple(hyperparameters["type_names"])
         self.cutoff = float(hyperparameters["r_max"])
         self.device = torch.device(device)

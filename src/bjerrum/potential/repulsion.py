@@ -30,10 +30,10 @@ from bjerrum.potential.protocol import ForceFunction
 from bjerrum.units import COULOMB_CONSTANT
 
 _KIND = "zbl"
-_INNER = 0.75
-_SCREENING_LENGTH = 0.46850
-_AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
-_DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
+INNER = 0.75
+SCREENING_LENGTH = 0.46850
+AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
+DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
 """Ziegler, Biersack & Littmark 1985; digits as in LAMMPS' pair style zbl, angstrom."""
 
 _NONMETALS = frozenset(["H", "C", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "I"])
@@ -175,15 +175,15 @@ class _BoundRepulsion:
 
 def _screened(r: FloatArray, z_i: FloatArray, z_j: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return energy (eV) and its derivative (eV/angstrom) of the universal potential."""
-    inverse_length = (z_i**0.23 + z_j**0.23) / _SCREENING_LENGTH
-    terms = _AMPLITUDES * np.exp(-np.outer(r * inverse_length, _DECAYS))
-    screening, slope = terms.sum(axis=1), -inverse_length * (terms @ _DECAYS)
+    inverse_length = (z_i**0.23 + z_j**0.23) / SCREENING_LENGTH
+    terms = AMPLITUDES * np.exp(-np.outer(r * inverse_length, DECAYS))
+    screening, slope = terms.sum(axis=1), -inverse_length * (terms @ DECAYS)
     bare = COULOMB_CONSTANT * z_i * z_j / r
     return bare * screening, bare * (slope - screening / r)
 
 
 def _switch(r: FloatArray, outer: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return s and ds/dr: 1 inside 0.75 r_o, 0 at r_o, twice differentiable."""
-    width = (1 - _INNER) * outer
+    width = (1 - INNER) * outer
     u = np.clip((outer - r) / width, 0.0, 1.0)
     return u**3 * (10 - 15 * u + 6 * u**2), -30 * u**2 * (1 - u) ** 2 / width
