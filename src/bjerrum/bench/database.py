@@ -34,27 +34,29 @@ def bench_database(
     url        of an empty database; a temporary SQLite file if None
     The questions are the best of seven; the records of the insert are made beforehand.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        with Database.open(url or Path(folder) / "bench.sqlite", create=True) as database:
-            runs = list(_runs(max(estimates, stored)))
-            wall, cpu = time.perf_counter(), time.process_time()
-            n_timed = -(-estimates // PER_RUN)
-            for number, run in enumerate(runs[:n_timed]):
-                database.insert([run])
-                announce("Inserting", number + 1, len(runs))
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            database.insert(runs[n_timed:])
-            announce("Inserting", len(runs), len(runs))
-            one = Filter(quantity=QUANTITIES[0], salts=("NaCl",))
-            return {
-                "insert_estimates_per_s": n_timed * PER_RUN / wall,
-                "insert_estimates_per_cpu_s": n_timed * PER_RUN / cpu,
-                "stored_estimates": len(runs) * PER_RUN,
-                "list_ms": _best(lambda: list_estimates(database)),
-                "list_of_salt_ms": _best(lambda: list_estimates(database, one)),
-                "compare_ms": _best(lambda: compare(database, one)),
-                "overview_ms": _best(lambda: overview(database)),
-            }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Database.open(url or Path(folder) / "bench.sqlite", create=True) as database,
+    ):
+        runs = list(_runs(max(estimates, stored)))
+        wall, cpu = time.perf_counter(), time.process_time()
+        n_timed = -(-estimates // PER_RUN)
+        for number, run in enumerate(runs[:n_timed]):
+            database.insert([run])
+            announce("Inserting", number + 1, len(runs))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        database.insert(runs[n_timed:])
+        announce("Inserting", len(runs), len(runs))
+        one = Filter(quantity=QUANTITIES[0], salts=("NaCl",))
+        return {
+            "insert_estimates_per_s": n_timed * PER_RUN / wall,
+            "insert_estimates_per_cpu_s": n_timed * PER_RUN / cpu,
+            "stored_estimates": len(runs) * PER_RUN,
+            "list_ms": _best(lambda: list_estimates(database)),
+            "list_of_salt_ms": _best(lambda: list_estimates(database, one)),
+            "compare_ms": _best(lambda: compare(database, one)),
+            "overview_ms": _best(lambda: overview(database)),
+        }
 
 
 def _runs(n: int) -> Iterator[RunRecord]:

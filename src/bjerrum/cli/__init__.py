@@ -28,6 +28,7 @@ from bjerrum.cli.labels import label, sample, separations
 from bjerrum.cli.pairing import pairing
 from bjerrum.cli.potentials import check, committee, evaluate, export, simulate, train
 from bjerrum.cli.scattering import scattering, screening
+from bjerrum.cli.serve import serve
 from bjerrum.cli.solve import solve
 from bjerrum.cli.transport import transport
 from bjerrum.errors import BjerrumError, Interrupted
@@ -62,6 +63,7 @@ for command in (
     simulate,
     solve,
     doctor,
+    serve,
 ):
     app.command()(command)
 

@@ -85,10 +85,28 @@ def published(
 def published_curve(
     quantity: str, subject: str, salt: str, temperature: float, max_molality: float
 ) -> list[dict[str, Any]]:
-    """Return measured values from 0 to ``max_molality`` mol/kg, as many as there are."""
+    """Return measured values from 0 to ``max_molality`` mol/kg, each with its molality.
+
+    A fitted formula gives a value at each of 40 molalities; single measurements are given where
+    they were made, and those of no stated molality have None.
+    """
+    if quantity in _TABLES:
+        return _measurements(_TABLES[quantity], subject, salt, temperature)
     grid = np.round(np.linspace(0, math.sqrt(max(max_molality, 0.1)), 41)[1:] ** 2, 6)
     found = [(m, published(quantity, subject, salt, float(m), temperature)) for m in grid]
     return [{"molality_mol_per_kg": float(m), **p.to_json()} for m, p in found if p is not None]
+
+
+def _measurements(name: str, subject: str, salt: str, t: float) -> list[dict[str, Any]]:
+    pair = NAMES_OF_WATER.get(subject, subject)
+    points = []
+    for value in reference_values(name, pair=pair, salt=salt, kind=EXPERIMENT):
+        if value.temperature is not None and abs(value.temperature - t) > WITHIN_K:
+            continue
+        low, high = value.molality_min, value.molality_max
+        middle = None if low is None or high is None else (low + high) / 2
+        points.append({"molality_mol_per_kg": middle, **_reference(value).to_json()})
+    return points
 
 
 def _near_25_celsius(temperature: float) -> str:
@@ -169,6 +187,13 @@ def _tabulated(name: str) -> Callable[[str, str, float, float], Published | None
     return find
 
 
+_TABLES: Final = {
+    "first_peak": "first_peak_angstrom",
+    "coordination_number": "coordination_number",
+    "diffusion_coefficient": "diffusion_1e-9_m2_per_s",
+}
+"""Quantities that were measured here and there, to their name among the literature values."""
+
 _SOURCES: Final[dict[str, Callable[[str, str, float, float], Published | None]]] = {
     "osmotic_coefficient": _osmotic,
     "activity_coefficient": _activity,
@@ -177,7 +202,5 @@ _SOURCES: Final[dict[str, Callable[[str, str, float, float], Published | None]]]
     "density": _density,
     "viscosity": _viscosity,
     "conductivity": _conductivity,
-    "first_peak": _tabulated("first_peak_angstrom"),
-    "coordination_number": _tabulated("coordination_number"),
-    "diffusion_coefficient": _tabulated("diffusion_1e-9_m2_per_s"),
+    **{quantity: _tabulated(name) for quantity, name in _TABLES.items()},
 }

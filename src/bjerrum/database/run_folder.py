@@ -80,7 +80,7 @@ def _dynamics(folder: Path, results: dict[str, Any]) -> RunRecord:
     structure = _step_hash(results, "measure_structure")
     solution = _solution(question)
     sampling = results.get("sampling") or {}
-    method = f"{sampling.get('method', 'dynamics')}; {model['name']}"
+    method = sampling.get("method", "dynamics")
     return RunRecord(
         name=f"{solution.salt} {solution.molality_mol_per_kg:g} mol/kg, "
         f"{solution.temperature_K:g} K",

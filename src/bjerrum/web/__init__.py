@@ -1,0 +1,13 @@
+"""A page to browse a database: local, read-only, without anything from the network.
+
+app       the application: pages, data, security
+api       data as JSON and as files
+pages     HTML
+series    what the figures show
+security  headers, token, hosts
+assets    style, scripts, libraries, all from this package and plotly's
+"""
+
+from bjerrum.web.app import create_app
+
+__all__ = ["create_app"]
