@@ -1,0 +1,152 @@
+"""Rock salt in the coarse-grained model: does a crystal stay, does a solution nucleate one?
+
+The order parameter of an ion is whether it has six unlike ions in its first shell, as in rock salt
+and hardly ever in solution. The lattice constant is twice the mean unlike distance in that shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from bjerrum.coarse.basis import neighbours
+from bjerrum.coarse.dilution import ions_of_model
+from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
+from bjerrum.errors import InputError
+from bjerrum.estimate import FloatArray
+from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
+
+SHELL: Final = 1.25
+"""First-shell radius in units of half the lattice constant; the next unlike ions are at 1.73."""
+LATTICE_CONSTANTS: Final = {
+    "LiCl": 5.130,
+    "LiBr": 5.501,
+    "NaCl": 5.640,
+    "NaBr": 5.973,
+    "KCl": 6.293,
+    "KBr": 6.600,
+}
+"""Angstrom at 298 K, Fm-3m (CRC Handbook)."""
+STAYS, DISSOLVES = 0.5, 0.1
+"""Ordered part of the ions above which a crystal counts as there, below which as gone."""
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalRun:
+    """What became of a crystal or of a solution.
+
+    ordered_start, ordered_end  part of the ions with six unlike neighbours
+    lattice_constant            at the end, angstrom; None where there is no crystal
+    """
+
+    salt: str
+    start: str
+    molarity: float
+    ordered_start: float
+    ordered_end: float
+    lattice_constant: float | None
+
+    @property
+    def verdict(self) -> str:
+        """What happened, in a word."""
+        if self.start == "crystal":
+            if self.ordered_end > STAYS * self.ordered_start:
+                return "stays"
+            return "dissolves" if self.ordered_end < DISSOLVES else "melts in part"
+        return "nucleates" if self.ordered_end > DISSOLVES else "stays dissolved"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, with the experimental lattice constant beside."""
+        return {
+            "salt": self.salt,
+            "start": self.start,
+            "concentration_mol_per_L": self.molarity,
+            "ordered_start": self.ordered_start,
+            "ordered_end": self.ordered_end,
+            "verdict": self.verdict,
+            "lattice_constant_angstrom": self.lattice_constant,
+            "experimental_lattice_constant_angstrom": LATTICE_CONSTANTS.get(self.salt),
+        }
+
+
+def rock_salt(
+    ions: tuple[str, str], cells: int, constant: float, molarity: float
+) -> tuple[IonBox, FloatArray]:
+    """Return a cube of cells^3 rock-salt cells in the middle of a box of the given molarity.
+
+    constant  lattice constant, angstrom
+    """
+    sites = np.stack(np.meshgrid(*[np.arange(2 * cells)] * 3, indexing="ij"), axis=-1)
+    sites = sites.reshape(-1, 3)
+    is_cation = sites.sum(axis=1) % 2 == 0
+    n = int(is_cation.sum())
+    edge = (n / (molarity * MOL_PER_LITRE_IN_PER_ANGSTROM3)) ** (1 / 3)
+    if edge < cells * constant:
+        raise InputError(
+            f"{molarity:g} mol/L is denser than the crystal itself; expected at most "
+            f"{n / (cells * constant) ** 3 / MOL_PER_LITRE_IN_PER_ANGSTROM3:.1f} mol/L"
+        )
+    places = sites * constant / 2 + (edge - cells * constant) / 2
+    box = IonBox(cation=ions[0], anion=ions[1], n_cations=n, n_anions=n, edge=float(edge))
+    return box, np.concatenate([places[is_cation], places[~is_cation]]).astype(float)
+
+
+def ordered_part(positions: FloatArray, box: IonBox, constant: float) -> tuple[float, float | None]:
+    """Return the part of ions with six unlike neighbours, and the lattice constant of these."""
+    first, second, _, r = neighbours(positions % box.edge, box.edges, SHELL * constant / 2)
+    is_cation = np.arange(len(positions)) < box.n_cations
+    unlike = is_cation[first] != is_cation[second]
+    first, second, r = first[unlike], second[unlike], r[unlike]
+    number = np.bincount(np.concatenate([first, second]), minlength=len(positions))
+    ordered = number == 6
+    inside = ordered[first] & ordered[second]
+    mean = 2 * float(r[inside].mean()) if inside.sum() >= 12 else None
+    return float(ordered.mean()), mean
+
+
+def crystal_run(
+    potential: CoarsePotential,
+    *,
+    temperature: float,
+    time_ps: float,
+    molarity: float,
+    cells: int = 3,
+    start: str = "crystal",
+    constant: float | None = None,
+    seed: int = 1,
+) -> CrystalRun:
+    """Run a rock-salt cube in solution, or a solution of the same ions, and say what became of it.
+
+    Raises InputError for a salt whose lattice constant is neither known nor given.
+    """
+    ions = ions_of_model(potential)
+    salt = "".join(ions)
+    lattice = constant or LATTICE_CONSTANTS.get(salt)
+    if lattice is None:
+        raise InputError(f"no lattice constant of {salt} is known here; give it")
+    box, places = rock_salt(ions, cells, lattice, molarity)
+    sampling = Sampling(
+        temperature=temperature, time_ps=time_ps, equilibration_ps=0.0, replicas=2, seed=seed
+    )
+    (run,) = simulate_ions(
+        potential, [box], sampling, start=[places] if start == "crystal" else None
+    )
+    ends = [ordered_part(frame, box, lattice) for frame in run.frames]
+    found = [value for _, value in ends if value is not None]
+    return CrystalRun(
+        salt,
+        start,
+        molarity,
+        ordered_part(places, box, lattice)[0] if start == "crystal" else 0.0,
+        float(np.mean([part for part, _ in ends])),
+        float(np.mean(found)) if found else None,
+    )
+
+
+def crystal_report(runs: Sequence[CrystalRun]) -> dict[str, Any]:
+    """Return the runs as plain data."""
+    return {"runs": [run.to_json() for run in runs]}

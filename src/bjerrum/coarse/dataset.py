@@ -1,0 +1,259 @@
+"""From an all-atom trajectory to an ordinary data set of ions: the arrow that closes the loop.
+
+A frame keeps the ions, their positions and, as labels, the forces that the all-atom model exerts on
+them, less noise (:mod:`bjerrum.coarse.variates`) and less the screened Coulomb baseline. The mean
+of such a label at given ions is minus the gradient of the effective potential (Izvekov and Voth,
+J. Phys. Chem. B 109, 2469 (2005)). There are no energies: those of single frames are noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from bjerrum.coarse.potential import require_neutral
+from bjerrum.coarse.sources import ForceFrames, iterate_forces, orthorhombic_edges
+from bjerrum.coarse.variates import ControlVariates, fit_control_variates
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import FrameError, InputError
+from bjerrum.estimate import FloatArray
+from bjerrum.files import atomic_path, sha256_of
+from bjerrum.potential.protocol import Potential
+
+METHOD: Final = "mean force of ions"
+BASELINE_KEY: Final = "baseline"
+TEMPERATURE_KEY: Final = "temperature_K"
+FRAMES_FOR_VARIATES: Final = 100
+"""Frames from which the noise reduction takes its few dozen multiples, at most, spread evenly."""
+
+Announce = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One all-atom trajectory: its file, where the atoms' names are, what gives its forces."""
+
+    path: Path
+    topology: Path | None = None
+    model: Potential | None = None
+    stride: int = 1
+    skip_ps: float = 0.0
+
+    def chunks(self) -> Iterator[ForceFrames]:
+        """Yield its frames with forces."""
+        return iterate_forces(
+            self.path,
+            topology=self.topology,
+            model=self.model,
+            stride=self.stride,
+            skip_ps=self.skip_ps,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class IonData:
+    """Ions-only frames of one or several systems, as chunks of arrays.
+
+    chunks       positions (angstrom) and mean-force labels without baseline (eV/angstrom)
+    baseline     what was subtracted
+    temperature  K
+    """
+
+    chunks: tuple[ForceFrames, ...]
+    baseline: ScreenedCoulomb
+    temperature: float
+    source: str
+    sha256: str
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The ions, in alphabetical order."""
+        return tuple(sorted({s for chunk in self.chunks for s in chunk.symbols}))
+
+    @property
+    def n_frames(self) -> int:
+        """All frames."""
+        return sum(len(chunk.positions) for chunk in self.chunks)
+
+
+def make_dataset(
+    sources: Sequence[Source],
+    output: Path,
+    *,
+    baseline: ScreenedCoulomb,
+    temperature: float,
+    reduce_noise: bool = True,
+    announce: Announce = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Write the ions of all-atom trajectories with their mean-force labels as extended XYZ.
+
+    Streaming: memory holds a chunk of each trajectory at a time.
+    Returns n_frames, and rms label with and without noise reduction by element, meV/angstrom.
+    Raises InputError for trajectories without forces or ions, and for a net charge.
+    """
+    elements = tuple(element for element, _ in baseline.charges)
+    variates = _variates(sources, elements, temperature, announce) if reduce_noise else None
+    sums = {e: np.zeros(3) for e in elements}
+    written = 0
+    with atomic_path(output) as temporary:
+        for number, source in enumerate(sources):
+            announce("Coarse-graining", number, len(sources))
+            for frames in source.chunks():
+                ions = ions_of(frames, elements, source.path)
+                _require_neutral(frames, baseline, source.path)
+                reduced = frames if variates is None else variates.reduce(frames, temperature)
+                _add_squares(sums, frames, reduced)
+                batch = _labelled(reduced.of_atoms(ions), baseline, temperature)
+                ase.io.write(temporary, batch, format="extxyz", append=True)
+                written += len(batch)
+        announce("Coarse-graining", len(sources), len(sources))
+    if written == 0:
+        raise InputError("no frames with forces: shorten --skip-ps or lower --stride")
+    return {"n_frames": written, "label_rms_meV_per_angstrom": _rms(sums)}
+
+
+def ions_of(frames: ForceFrames, elements: Sequence[str], path: Path) -> Any:
+    """Return the indices of the ions; InputError where a frame holds none."""
+    ions = np.flatnonzero(np.isin(frames.symbols, elements))
+    if not len(ions):
+        raise InputError(f"{path}: expected ions out of {', '.join(elements)}, found none")
+    return ions
+
+
+def _require_neutral(frames: ForceFrames, baseline: ScreenedCoulomb, path: Path) -> None:
+    charge_of = dict(baseline.charges)
+    try:
+        require_neutral(np.array([charge_of.get(symbol, 0.0) for symbol in frames.symbols]))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _variates(
+    sources: Sequence[Source], elements: tuple[str, ...], temperature: float, announce: Announce
+) -> ControlVariates | None:
+    """Return the noise reduction; None for trajectories of ions alone."""
+    if all("O" not in next(source.chunks()).symbols for source in sources):
+        return None
+    announce("Noise reduction", 0, 1)
+    found = fit_control_variates(_sample(sources), elements, temperature)
+    announce("Noise reduction", 1, 1)
+    return found
+
+
+def _sample(sources: Sequence[Source]) -> Iterator[ForceFrames]:
+    """Yield single frames spread over the trajectories, in memory-friendly order."""
+    share = max(1, FRAMES_FOR_VARIATES // len(sources))
+    for source in sources:
+        sparse = Source(
+            path=source.path,
+            topology=source.topology,
+            model=None if source.path.suffix in {".xyz", ".extxyz"} else source.model,
+            stride=source.stride * _thinning(source, share),
+            skip_ps=source.skip_ps,
+        )
+        yield from sparse.chunks()
+
+
+def _thinning(source: Source, share: int) -> int:
+    if source.model is not None and source.path.suffix not in {".xyz", ".extxyz"}:
+        return 10
+    n_frames = sum(len(chunk.positions) for chunk in source.chunks())
+    return max(1, n_frames // share)
+
+
+def _add_squares(sums: dict[str, FloatArray], raw: ForceFrames, reduced: ForceFrames) -> None:
+    for element, total in sums.items():
+        mine = np.array(raw.symbols) == element
+        total += (
+            (raw.forces[:, mine] ** 2).sum(),
+            (reduced.forces[:, mine] ** 2).sum(),
+            raw.forces[:, mine].size,
+        )
+
+
+def _rms(sums: dict[str, FloatArray]) -> dict[str, dict[str, float]]:
+    return {
+        element: {
+            "all_atom": 1e3 * float(np.sqrt(raw / n)),
+            "reduced": 1e3 * float(np.sqrt(reduced / n)),
+        }
+        for element, (raw, reduced, n) in sums.items()
+        if n
+    }
+
+
+def _labelled(
+    frames: ForceFrames, baseline: ScreenedCoulomb, temperature: float
+) -> Iterable[Atoms]:
+    bound, last = None, None
+    result = []
+    for edges, positions, forces, block in zip(
+        frames.edges, frames.positions, frames.forces, frames.blocks, strict=True
+    ):
+        if bound is None or last is None or (edges != last).any():
+            bound, last = baseline.bind(list(frames.symbols), np.diag(edges)), edges
+        atoms = Atoms(list(frames.symbols), positions, cell=edges, pbc=True)
+        atoms.calc = SinglePointCalculator(atoms, forces=forces - bound(positions).forces)
+        atoms.info = {
+            "block": block,
+            "method": METHOD,
+            BASELINE_KEY: json.dumps(baseline.to_json()),
+            TEMPERATURE_KEY: temperature,
+        }
+        result.append(atoms)
+    return result
+
+
+def load_ions(path: Path, *, baseline: ScreenedCoulomb | None = None) -> IonData:
+    """Read what :func:`make_dataset` wrote.
+
+    baseline  the one that the caller intends to add back
+    Raises InputError for another kind of data set, and for another baseline than was subtracted.
+    """
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    groups: dict[tuple[str, ...], list[Atoms]] = {}
+    kinds: set[tuple[str, float]] = set()
+    for number, atoms in enumerate(ase.io.iread(path, index=":")):
+        if atoms.info.get("method") != METHOD or BASELINE_KEY not in atoms.info:
+            raise InputError(
+                f"{path}, frame {number}: is no data set of ions as `bjerrum coarsen` writes it"
+            )
+        kinds.add((json.dumps(_plain(atoms.info[BASELINE_KEY])), atoms.info[TEMPERATURE_KEY]))
+        groups.setdefault(tuple(atoms.get_chemical_symbols()), []).append(atoms)
+    if len(kinds) != 1:
+        raise InputError(f"{path}: expected one baseline and temperature, got {len(kinds)}")
+    text, temperature = next(iter(kinds))
+    own = ScreenedCoulomb.from_json(json.loads(text))
+    if baseline is not None and baseline != own:
+        raise InputError(
+            f"{path}: the baseline subtracted from the labels is ({own}), asked to add "
+            f"({baseline}); use the same, or coarsen the trajectory again"
+        )
+    chunks = tuple(_chunk_of(symbols, frames, path) for symbols, frames in groups.items())
+    return IonData(chunks, own, float(temperature), path.name, sha256_of(path))
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _chunk_of(symbols: tuple[str, ...], frames: list[Atoms], path: Path) -> ForceFrames:
+    for number, atoms in enumerate(frames):
+        if not np.isfinite(atoms.get_forces()).all():
+            raise FrameError(f"{path}: frame {number} of {atoms.symbols} holds NaN or infinity")
+    return ForceFrames(
+        symbols,
+        np.array([orthorhombic_edges(atoms.cell.array, str(path)) for atoms in frames]),
+        np.array([atoms.positions for atoms in frames]),
+        np.array([atoms.get_forces() for atoms in frames]),
+        tuple(str(atoms.info["block"]) for atoms in frames),
+    )

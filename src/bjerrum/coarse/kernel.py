@@ -1,0 +1,236 @@
+"""The compiled engine: ``engine.c`` beside this file, built once with the machine's C compiler.
+
+Pairs through a table on a Verlet list, three-body terms by moments of the neighbours, the
+reciprocal part of the Ewald sum by products of one-dimensional phases (real and reciprocal space
+balanced for 50 to 1000 ions), and the BAOAB integrator around them, all in one call per stretch of
+a trajectory: at 50 ions a step takes tens of microseconds, which no call from Python would leave.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sysconfig
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bjerrum.errors import ExternalError, PhysicsCheckFailed
+from bjerrum.estimate import FloatArray, IntArray
+from bjerrum.files import atomic_path, sha256_of
+
+SOURCE: Final = Path(__file__).with_name("engine.c")
+_FLAGS: Final = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
+_Double = ctypes.POINTER(ctypes.c_double)
+_Int = ctypes.POINTER(ctypes.c_int64)
+MAX_MOMENTS: Final = 32
+
+
+class _Setup(ctypes.Structure):
+    _fields_ = (
+        ("n", ctypes.c_int64),
+        ("n_kinds", ctypes.c_int64),
+        ("kind", _Int),
+        ("charge", _Double),
+        ("edges", _Double),
+        ("cutoff", ctypes.c_double),
+        ("skin", ctypes.c_double),
+        ("n_table", ctypes.c_int64),
+        ("force_table", _Double),
+        ("energy_table", _Double),
+        ("n_radial", ctypes.c_int64),
+        ("body_start", ctypes.c_double),
+        ("body_step", ctypes.c_double),
+        ("body_cutoff", ctypes.c_double),
+        ("weights", _Double),
+        ("n_vectors", ctypes.c_int64),
+        ("vectors", _Int),
+        ("k_factor", _Double),
+        ("k_virial", _Double),
+        ("self_energy", ctypes.c_double),
+        ("n_max", ctypes.c_int64 * 3),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What the compiled engine needs to know of one system; see ``setup_t`` in ``engine.c``."""
+
+    kind: IntArray
+    charge: FloatArray
+    edges: FloatArray
+    cutoff: float
+    skin: float
+    force_table: FloatArray
+    energy_table: FloatArray
+    n_radial: int
+    body_start: float
+    body_step: float
+    body_cutoff: float
+    weights: FloatArray
+    vectors: IntArray
+    k_factor: FloatArray
+    k_virial: FloatArray
+    self_energy: float
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """Return the compiled engine, built at the first use; ExternalError without a C compiler."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise ExternalError(
+            "the engine for coarse-grained ions is compiled at its first use, and no C compiler "
+            "was found; install one (on Debian: apt-get install gcc)"
+        )
+    path = _cache() / f"coarse-{sha256_of(SOURCE)[:16]}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if not path.is_file():
+        with atomic_path(path) as temporary:
+            command = [compiler, *_FLAGS, str(SOURCE), "-o", str(temporary), "-lm"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ExternalError(f"{compiler} cannot compile {SOURCE}: {done.stderr.strip()}")
+    return ctypes.CDLL(str(path))
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "bjerrum"
+
+
+def _pointer(array: Any, kind: Any) -> Any:
+    return array.ctypes.data_as(kind)
+
+
+class Engine:
+    """The compiled engine for one system.
+
+    Arrays of the parameters are kept alive here for as long as the C code may read them.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.n = len(parameters.kind)
+        self.n_kinds = int(np.sqrt(len(parameters.force_table)))
+        self._library = library()
+        self._held = {
+            name: np.ascontiguousarray(getattr(parameters, name), dtype=dtype)
+            for name, dtype in _ARRAYS.items()
+        }
+        self._setup = self._fill()
+
+    def _fill(self) -> _Setup:
+        p, setup = self.parameters, _Setup()
+        setup.n, setup.n_kinds = self.n, self.n_kinds
+        for name, array in self._held.items():
+            kind = _Int if array.dtype == np.int64 else _Double
+            setattr(setup, name, _pointer(array, kind))
+        for name in ("cutoff", "skin", "body_start", "body_step", "body_cutoff", "self_energy"):
+            setattr(setup, name, float(getattr(p, name)))
+        setup.n_table, setup.n_radial = p.force_table.shape[1], p.n_radial
+        setup.n_vectors = len(p.vectors)
+        setup.n_max[:] = [int(np.abs(p.vectors[:, a]).max(initial=0)) for a in range(3)]
+        return setup
+
+    def forces(self, positions: FloatArray) -> tuple[FloatArray, dict[str, float]]:
+        """Return the forces (eV/angstrom) and energies (eV): pair, body, reciprocal, virial.
+
+        "pair" holds the real-space part of the Coulomb energy, "reciprocal" its rest.
+        """
+        x = np.ascontiguousarray(positions, dtype=np.float64)
+        forces, energies, closest = np.empty_like(x), np.empty(4), self.new_closest()
+        failed = self._library.coarse_forces(
+            ctypes.byref(self._setup),
+            *(_pointer(a, _Double) for a in (x, forces, energies, closest)),
+        )
+        _require_memory(failed)
+        names = ("pair", "body", "reciprocal", "virial")
+        return forces, dict(zip(names, map(float, energies), strict=True))
+
+    def new_closest(self) -> FloatArray:
+        """Return the array in which runs note the shortest distance of each pair of kinds."""
+        return np.full(self.n_kinds**2, np.inf)
+
+    def run(
+        self,
+        positions: FloatArray,
+        velocities: FloatArray,
+        random: IntArray,
+        *,
+        n_steps: int,
+        stride: int,
+        timestep: float,
+        keep: float,
+        half_kick: FloatArray,
+        thermal: FloatArray,
+        closest: FloatArray,
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Advance positions, velocities and the state of the random numbers in place.
+
+        Returns frames (n_frames, n, 3) float32, energies (n_frames, 4) and kinetic temperatures
+        over the thermostat's. Raises PhysicsCheckFailed if the dynamics explode.
+        """
+        n_frames = n_steps // stride
+        frames = np.empty((n_frames, self.n, 3), dtype=np.float32)
+        energies, kinetic = np.empty((n_frames, 4)), np.empty(n_frames)
+        failed = self._library.coarse_run(
+            ctypes.byref(self._setup),
+            _pointer(positions, _Double),
+            _pointer(velocities, _Double),
+            _pointer(random, ctypes.POINTER(ctypes.c_uint64)),
+            ctypes.c_int64(n_steps),
+            ctypes.c_int64(stride),
+            ctypes.c_double(timestep),
+            ctypes.c_double(keep),
+            _pointer(half_kick, _Double),
+            _pointer(thermal, _Double),
+            _pointer(frames, ctypes.POINTER(ctypes.c_float)),
+            _pointer(energies, _Double),
+            _pointer(kinetic, _Double),
+            _pointer(closest, _Double),
+        )
+        if failed == 2:
+            raise PhysicsCheckFailed(
+                f"coarse-grained dynamics broke down at a time step of {timestep:g} fs; use a "
+                "shorter one, or train on more frames"
+            )
+        _require_memory(failed)
+        return frames, energies, kinetic
+
+    def count(self, frames: FloatArray, width: float, n_bins: int, counts: IntArray) -> None:
+        """Add the distances of frames to ``counts``, (n_kinds, n_kinds, n_bins), upper triangle."""
+        frames = np.ascontiguousarray(frames, dtype=np.float32)
+        self._library.coarse_count(
+            ctypes.c_int64(self.n),
+            ctypes.c_int64(self.n_kinds),
+            self._setup.kind,
+            self._setup.edges,
+            ctypes.c_int64(len(frames)),
+            _pointer(frames, ctypes.POINTER(ctypes.c_float)),
+            ctypes.c_double(width),
+            ctypes.c_int64(n_bins),
+            _pointer(counts, _Int),
+        )
+
+
+_ARRAYS: Final = {
+    "kind": np.int64,
+    "charge": np.float64,
+    "edges": np.float64,
+    "force_table": np.float64,
+    "energy_table": np.float64,
+    "weights": np.float64,
+    "vectors": np.int64,
+    "k_factor": np.float64,
+    "k_virial": np.float64,
+}
+
+
+def _require_memory(failed: int) -> None:
+    if failed:
+        raise MemoryError("the coarse-grained engine ran out of memory")

@@ -1,0 +1,177 @@
+"""The polish: pair functions corrected until the model's own g(r) is that of the all-atom run.
+
+Forces say little about how deep one well lies against another, because errors add up across the
+barrier between them; distribution functions say just that. The correction minimises the relative
+entropy (Shell, J. Chem. Phys. 129, 144108 (2008)) by Newton's method: phi_k, the sum of spline k
+over all pairs of a configuration, gives
+
+    gradient = beta (<phi>_all-atom - <phi>_model),   curvature = beta^2 cov_model(phi)
+
+Moments of several concentrations add up, each with its number of independent configurations N, and
+the matched forces stay in as a quadratic term of curvature columns^T columns / sigma^2, sigma the
+noise of a label: each source counts with the information that it has. The three-body terms stay as
+the forces gave them. An iteration is a short run of the compiled engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from bjerrum.coarse.basis import Basis, spline_values
+from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.simulate import (
+    BIN_WIDTH,
+    IonBox,
+    Measured,
+    Sampling,
+    ideal_counts,
+    n_bins,
+    simulate_ions,
+)
+from bjerrum.errors import InputError
+from bjerrum.estimate import FloatArray
+from bjerrum.units import thermal_energy
+
+MAX_STEP_KT: Final = 0.6
+"""k_B T by which a spline coefficient may change in one iteration."""
+NOISE_FLOOR: Final = 1e-3
+"""Ridge relative to the curvature: directions that the run does not resolve stay as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The distribution functions that the model should have at one concentration.
+
+    g              of cc, ca, aa on the bins of the model's own measurement, (3, n_bins)
+    n_independent  configurations behind it
+    """
+
+    box: IonBox
+    g: FloatArray
+    n_independent: float
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """The corrected potential, its last measurement, and the largest |dg| integral by iteration."""
+
+    potential: CoarsePotential
+    measured: list[Measured]
+    history: list[dict[str, Any]]
+
+
+def integrated_difference(
+    r: FloatArray, g: FloatArray, other: FloatArray, low: float, high: float
+) -> float:
+    """Return int |g - other| dr between two distances, angstrom."""
+    inside = (r >= low) & (r <= high)
+    return float(np.abs(g - other)[inside].sum() * (r[1] - r[0]))
+
+
+def target_of_table(box: IonBox, r: FloatArray, g: FloatArray, n_independent: float) -> Target:
+    """Return a target from g of cc, ca, aa on any distances (like pairs over (N - 1)/V)."""
+    centres = (np.arange(n_bins(box.edge)) + 0.5) * BIN_WIDTH
+    if r[-1] < box.edge / 2 - 1:
+        raise InputError(f"g(r) ends at {r[-1]:g} angstrom, expected {box.edge / 2:.1f} or more")
+    return Target(box, np.array([np.interp(centres, r, row) for row in g]), n_independent)
+
+
+def refine(
+    potential: CoarsePotential,
+    targets: Sequence[Target],
+    sampling: Sampling,
+    *,
+    iterations: int = 4,
+    force_information: FloatArray | None = None,
+    announce: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Refined:
+    """Return the potential whose pair moments are the targets', as far as the information says.
+
+    force_information  columns^T columns / sigma^2 of the pair coefficients, 1/eV^2, with its
+                       minimum at the potential's coefficients
+    """
+    basis, kt = potential.basis, thermal_energy(sampling.temperature)
+    n = basis.n_pair
+    prior = np.zeros((n, n)) if force_information is None else force_information
+    origin = potential.coefficients[:n].copy()
+    boxes = [target.box for target in targets]
+    history: list[dict[str, Any]] = []
+    start: list[FloatArray] | None = None
+    for number in range(iterations + 1):
+        announce("Polishing on g(r)", number, iterations)
+        runs = simulate_ions(
+            potential,
+            boxes,
+            replace(sampling, seed=sampling.seed + number),
+            start=start,
+        )
+        start = [run.frames[0] for run in runs]
+        history.append(_differences(runs, targets))
+        if number == iterations:
+            break
+        change = potential.coefficients[:n] - origin
+        gradient, curvature = -prior @ change, prior.copy()
+        for run, target in zip(runs, targets, strict=True):
+            wanted, found, covariance = _moments(run, target, basis)
+            gradient += target.n_independent * (found - wanted) / kt
+            curvature += target.n_independent * covariance / kt**2
+        step = _newton(gradient, curvature, kt)
+        coefficients = potential.coefficients.copy()
+        coefficients[:n] += step
+        potential = replace(potential, coefficients=coefficients)
+    return Refined(potential, runs, history)
+
+
+def _newton(gradient: FloatArray, curvature: FloatArray, kt: float) -> FloatArray:
+    """Return the step down the relative entropy, no coefficient's longer than MAX_STEP_KT."""
+    ridge = NOISE_FLOOR * np.maximum(np.diag(curvature), np.diag(curvature).mean() * 0.05)
+    step = np.linalg.solve(curvature + np.diag(ridge), gradient)
+    return np.clip(step, -MAX_STEP_KT * kt, MAX_STEP_KT * kt)
+
+
+def _moments(
+    run: Measured, target: Target, basis: Basis
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return <phi> wanted and found, and the covariance of phi in the model."""
+    splines = _splines(run, basis)
+    found = np.einsum("kpb,pb->k", splines, run.counts.sum(axis=0)) / (
+        run.n_frames * len(run.counts)
+    )
+    wanted = np.einsum("kpb,pb->k", splines, target.g * ideal_counts(run.box, run.r))
+    reach = run.frame_counts.shape[2]
+    frames = np.einsum("kpb,fpb->fk", splines[:, :, :reach], run.frame_counts)
+    return wanted, found, np.cov(frames.T)
+
+
+def _splines(run: Measured, basis: Basis) -> FloatArray:
+    """Return every pair spline on the bins of the three pairs, (n_pair, 3, n_bins)."""
+    result = np.zeros((basis.n_pair, 3, len(run.r)))
+    cation, anion = run.box.cation, run.box.anion
+    for row, pair in enumerate(((cation, cation), (cation, anion), (anion, anion))):
+        index = basis.pairs.index(tuple(sorted(pair)))  # type: ignore[arg-type]
+        values = spline_values(basis.knots[index], run.r)
+        result[basis.pair_slices[index], row] = values.T
+    return result
+
+
+def _differences(runs: Sequence[Measured], targets: Sequence[Target]) -> dict[str, Any]:
+    rows = {}
+    for run, target in zip(runs, targets, strict=True):
+        g = run.g().mean(axis=0)
+        values = {
+            name: integrated_difference(run.r, g[k], target.g[k], 1.5, run.box.edge / 2)
+            for k, name in enumerate(("cc", "ca", "aa"))
+        }
+        rows[f"{molarity_of(run.box):.3g} mol/L"] = values
+    return rows
+
+
+def molarity_of(box: IonBox) -> float:
+    """Return cations per volume in mol/L."""
+    from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
+
+    return box.n_cations / box.edge**3 / MOL_PER_LITRE_IN_PER_ANGSTROM3

@@ -1,0 +1,285 @@
+"""The whole of coarse-graining: trajectories in, a checked model folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+from pydantic import Field
+
+from bjerrum import __version__
+from bjerrum.coarse.basis import Basis
+from bjerrum.coarse.dataset import IonData, Source, load_ions, make_dataset
+from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations
+from bjerrum.coarse.model import CoarseCard, CoarseModel, save_coarse
+from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.refine import (
+    Refined,
+    Target,
+    integrated_difference,
+    molarity_of,
+    refine,
+)
+from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, ideal_counts, n_bins
+from bjerrum.coarse.sources import ForceFrames
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import InputError
+from bjerrum.estimate import FloatArray
+from bjerrum.specification import Count, Positive, Spec
+
+DATASET_FILE: Final = "ions.xyz"
+LIMIT_AT_TRAINING: Final = 0.25
+"""Angstrom that int |g - g_all-atom| dr may reach at a concentration of the training (the published
+models have 0.11 to 0.24), beside three times the all-atom run's own noise."""
+_PAIR_NAMES: Final = ("cc", "ca", "aa")
+_LIMITS: Final = (
+    "configurations only: diffusion and residence times of the model are not those of the solution",
+    "other temperatures, and concentrations far outside those of its training, are extrapolation",
+    "the pressure is osmotic, and only where the potential does not depend on concentration",
+)
+
+
+class CoarseningSpec(Spec):
+    """How a coarse-grained model is made; defaults suit alkali halides in water.
+
+    pair_cutoff_angstrom    of the pair splines; the boxes need twice as much
+    spacing_angstrom        of their knots
+    body_cutoff_angstrom    of the three-body terms
+    n_radial                radial functions of the three-body terms; 0: pairs alone
+    members                 of the committee
+    iterations              of the polish on g(r); 0: forces alone
+    polish_ps               of each replica in one iteration
+    replicas                of the runs of the polish
+    """
+
+    pair_cutoff_angstrom: Positive = 10.0
+    spacing_angstrom: Positive = 0.25
+    body_cutoff_angstrom: Positive = 7.0
+    n_radial: Annotated[int, Field(ge=0, le=8)] = 4
+    members: Annotated[int, Field(ge=2)] = 8
+    iterations: Annotated[int, Field(ge=0)] = 6
+    polish_ps: Positive = 100.0
+    replicas: Count = 4
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+Announce = Callable[[str, int, int], None]
+
+
+def coarsen(
+    sources: Sequence[Source],
+    output: Path,
+    *,
+    baseline: ScreenedCoulomb,
+    temperature: float,
+    spec: CoarseningSpec,
+    reduce_noise: bool = True,
+    announce: Announce = lambda stage, done, total: None,
+) -> CoarseModel:
+    """Make the data set, fit, polish, compare, and write the model folder.
+
+    Raises what :func:`make_dataset`, :func:`fit_forces` and :func:`refine` raise.
+    """
+    made = make_dataset(
+        sources,
+        output / DATASET_FILE,
+        baseline=baseline,
+        temperature=temperature,
+        reduce_noise=reduce_noise,
+        announce=announce,
+    )
+    data = load_ions(output / DATASET_FILE, baseline=baseline)
+    return fit_model(data, output, spec, made=made, announce=announce)
+
+
+def fit_model(
+    data: IonData,
+    output: Path,
+    spec: CoarseningSpec,
+    *,
+    made: Mapping[str, Any] | None = None,
+    announce: Announce = lambda stage, done, total: None,
+) -> CoarseModel:
+    """Fit, polish and compare a model to a data set of ions, and write its folder."""
+    basis = basis_of(
+        data,
+        pair_cutoff=spec.pair_cutoff_angstrom,
+        spacing=spec.spacing_angstrom,
+        body_cutoff=spec.body_cutoff_angstrom,
+        n_radial=spec.n_radial,
+    )
+    blocks = normal_equations(
+        data, basis, on_frame=lambda done, total: announce("Matching forces", done, total)
+    )
+    fit = fit_forces(blocks, basis, n_members=spec.members, seed=spec.seed)
+    potential = CoarsePotential(basis, fit.coefficients, data.baseline)
+    targets = [target_of_frames(chunk, potential) for chunk in data.chunks]
+    total = sum(block.matrix for block in blocks.values())
+    variance = sum(b.square for b in blocks.values()) / sum(b.n for b in blocks.values())
+    refined = _polish(potential, targets, data, spec, np.asarray(total) / variance, announce)
+    errors = compare(refined.measured, targets, data.chunks, potential) if refined else {}
+    model = _model(data, basis, fit, refined, errors, spec, output.name, made)
+    return save_coarse(model, output)
+
+
+def _polish(
+    potential: CoarsePotential,
+    targets: Sequence[Target],
+    data: IonData,
+    spec: CoarseningSpec,
+    information: FloatArray,
+    announce: Announce,
+) -> Refined:
+    n = potential.basis.n_pair
+    sampling = Sampling(
+        temperature=data.temperature,
+        time_ps=spec.polish_ps,
+        equilibration_ps=spec.polish_ps / 4,
+        replicas=max(2, spec.replicas),
+        seed=spec.seed,
+    )
+    return refine(
+        potential,
+        targets,
+        sampling,
+        iterations=spec.iterations,
+        force_information=information[:n, :n],
+        announce=announce,
+    )
+
+
+def box_of(chunk: ForceFrames, baseline: ScreenedCoulomb) -> IonBox:
+    """Return the box of frames; InputError unless it is cubic, constant and of two kinds of ion."""
+    edge = float(chunk.edges[0, 0])
+    if np.abs(chunk.edges - edge).max() > 1e-3:
+        raise InputError("the comparison of g(r) needs a cubic box of constant size")
+    charge_of = dict(baseline.charges)
+    kinds = sorted(set(chunk.symbols), key=lambda e: -charge_of.get(e, 0.0))
+    if len(kinds) != 2:
+        raise InputError(f"expected one cation and one anion, got {', '.join(kinds)}")
+    cation, anion = kinds
+    return IonBox(
+        cation=cation,
+        anion=anion,
+        n_cations=chunk.symbols.count(cation),
+        n_anions=chunk.symbols.count(anion),
+        edge=edge,
+    )
+
+
+def target_of_frames(chunk: ForceFrames, potential: CoarsePotential) -> Target:
+    """Return the distribution functions of a data set's frames at one concentration.
+
+    The number of independent configurations is that of its blocks of trajectory.
+    """
+    box = box_of(chunk, potential.baseline)
+    g = _g_of(chunk, potential, box, np.arange(len(chunk.positions)))
+    return Target(box, g, float(len(set(chunk.blocks))))
+
+
+def _g_of(chunk: ForceFrames, potential: CoarsePotential, box: IonBox, chosen: Any) -> FloatArray:
+    engine = potential.engine(chunk.symbols, box.edges)
+    bins = n_bins(box.edge)
+    counts = np.zeros((engine.n_kinds, engine.n_kinds, bins), dtype=np.int64)
+    engine.count(chunk.positions[chosen] % box.edge, BIN_WIDTH, bins, counts)
+    names = potential.basis.elements
+    c, a = names.index(box.cation), names.index(box.anion)
+    rows = [counts[c, c], counts[min(c, a), max(c, a)], counts[a, a]]
+    r = (np.arange(bins) + 0.5) * BIN_WIDTH
+    return np.asarray(np.array(rows) / (ideal_counts(box, r) * len(chosen)))
+
+
+def compare(
+    measured: Sequence[Measured],
+    targets: Sequence[Target],
+    chunks: Sequence[ForceFrames],
+    potential: CoarsePotential,
+) -> dict[str, Any]:
+    """Return int |dg| dr by concentration and pair with the all-atom run's own noise beside it.
+
+    The noise is that of the mean: half the difference between the two halves of the all-atom run.
+    """
+    result: dict[str, Any] = {}
+    for run, target, chunk in zip(measured, targets, chunks, strict=True):
+        n = len(chunk.positions)
+        halves = [
+            _g_of(chunk, potential, target.box, np.arange(a, b))
+            for a, b in ((0, n // 2), (n // 2, n))
+        ]
+        mine, half = run.g().mean(axis=0), target.box.edge / 2
+        rows = {}
+        for k, name in enumerate(_PAIR_NAMES):
+            noise = integrated_difference(run.r, halves[0][k], halves[1][k], 1.5, half) / 2
+            found = integrated_difference(run.r, mine[k], target.g[k], 1.5, half)
+            rows[name] = {"difference_angstrom": found, "all_atom_noise_angstrom": noise}
+        result[f"{molarity_of(run.box):.3g} mol/L"] = rows
+    return {"integrated_dg": result, "advice": advice(result)}
+
+
+def advice(differences: Mapping[str, Any]) -> list[str]:
+    """Say which pair at which concentration needs more all-atom data; empty where all is well."""
+    lines = []
+    for concentration, rows in differences.items():
+        for pair, row in rows.items():
+            limit = max(LIMIT_AT_TRAINING, 3 * row["all_atom_noise_angstrom"])
+            if row["all_atom_noise_angstrom"] > LIMIT_AT_TRAINING:
+                lines.append(
+                    f"{pair} at {concentration}: the all-atom run's own noise is "
+                    f"{row['all_atom_noise_angstrom']:.2f} angstrom; it needs more time"
+                )
+            elif row["difference_angstrom"] > limit:
+                lines.append(
+                    f"{pair} at {concentration}: int |dg| dr is {row['difference_angstrom']:.2f} "
+                    f"angstrom (limit {limit:.2f}); more all-atom data there, or more iterations"
+                )
+    return lines
+
+
+def _model(
+    data: IonData,
+    basis: Basis,
+    fit: Fit,
+    refined: Refined,
+    errors: Mapping[str, Any],
+    spec: CoarseningSpec,
+    name: str,
+    made: Mapping[str, Any] | None,
+) -> CoarseModel:
+    shift = refined.potential.coefficients - fit.coefficients
+    card = CoarseCard(
+        name=name,
+        temperature_K=data.temperature,
+        basis=basis.to_json(),
+        baseline=data.baseline.to_json(),
+        data={
+            "source": data.source,
+            "sha256": data.sha256,
+            "n_frames": data.n_frames,
+            "concentrations_mol_per_L": [
+                molarity_of(box_of(chunk, data.baseline)) for chunk in data.chunks
+            ],
+            **dict(made or {}),
+        },
+        fit=dict(fit.report),
+        errors=dict(errors),
+        polish={
+            "history": refined.history,
+            "largest_change_eV": float(np.abs(shift).max()),
+            "spec": spec.model_dump(mode="json"),
+        },
+        limits=list(_LIMITS),
+        licence="MIT",
+        code_version=__version__,
+    )
+    return CoarseModel(card, refined.potential, fit.committee + shift)
+
+
+def with_pairs_alone(model: CoarseModel) -> CoarsePotential:
+    """Return the pair part of a model without its three-body terms, for tables."""
+    basis = replace(model.potential.basis, n_radial=0)
+    return CoarsePotential(
+        basis, model.potential.coefficients[: model.potential.basis.n_pair], model.baseline
+    )
