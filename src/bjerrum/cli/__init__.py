@@ -21,6 +21,7 @@ from bjerrum.cli.analyse import analyse
 from bjerrum.cli.bench import bench
 from bjerrum.cli.campaign import clean, plan, status
 from bjerrum.cli.chain import build, report, run
+from bjerrum.cli.coarsen import coarsen, ions
 from bjerrum.cli.database import database
 from bjerrum.cli.doctor import doctor
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
@@ -44,6 +45,7 @@ for measurement in (kirkwood_buff, activity, scattering, screening, transport, p
 app.add_typer(analyse, name="analyse")
 app.add_typer(bench, name="bench")
 app.add_typer(database, name="database")
+app.add_typer(ions, name="ions")
 
 for command in (
     run,
@@ -61,6 +63,7 @@ for command in (
     check,
     export,
     simulate,
+    coarsen,
     solve,
     doctor,
     serve,
