@@ -174,7 +174,7 @@ def test_forces_are_the_gradient_and_sum_to_zero(shipped):
     evaluation = forces(atoms.positions)
     assert np.abs(evaluation.forces.sum(axis=0)).max() < 1e-4
     direction = np.random.default_rng(6).standard_normal((26, 3))
-    h = 2e-3
+    h = 4e-4
     numerical = -(
         forces(atoms.positions + h * direction).energy
         - forces(atoms.positions - h * direction).energy

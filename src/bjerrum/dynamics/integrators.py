@@ -32,13 +32,21 @@ class State:
     positions         shape (n_atoms, 3), angstrom, unwrapped
     velocities        shape (n_atoms, 3), angstrom/fs
     evaluation        energy and forces at ``positions``
-    kinetic_energy    eV, of the mid-step velocities where the integrator has such
+    kinetic_tensor    sum m v (x) v in eV, shape (3, 3), of the mid-step velocities where the
+                      integrator has such
+    inner             what the fast part of the forces is, where time steps are multiple
     """
 
     positions: FloatArray
     velocities: FloatArray
     evaluation: Evaluation
-    kinetic_energy: float
+    kinetic_tensor: FloatArray
+    inner: Evaluation | None = None
+
+    @property
+    def kinetic_energy(self) -> float:
+        """Half the trace of the kinetic tensor, eV."""
+        return 0.5 * float(np.trace(self.kinetic_tensor))
 
     @property
     def total_energy(self) -> float:
@@ -48,11 +56,12 @@ class State:
 
 def kinetic_energy(velocities: FloatArray, masses: FloatArray) -> float:
     """Return sum m v^2 / 2 in eV for velocities in angstrom/fs and masses in amu."""
-    return (
-        0.5
-        * AMU_IN_EV_FS2_PER_ANGSTROM2
-        * float(np.einsum("i,ij,ij", masses, velocities, velocities))
-    )
+    return 0.5 * float(np.trace(kinetic_tensor(velocities, masses)))
+
+
+def kinetic_tensor(velocities: FloatArray, masses: FloatArray) -> FloatArray:
+    """Return sum m v (x) v in eV, shape (3, 3)."""
+    return AMU_IN_EV_FS2_PER_ANGSTROM2 * (velocities.T @ (masses[:, None] * velocities))
 
 
 def maxwell_boltzmann(
@@ -71,7 +80,7 @@ def start(
     positions: FloatArray, velocities: FloatArray, masses: FloatArray, forces: ForceFunction
 ) -> State:
     """Evaluate the forces at the first point."""
-    return State(positions, velocities, forces(positions), kinetic_energy(velocities, masses))
+    return State(positions, velocities, forces(positions), kinetic_tensor(velocities, masses))
 
 
 def langevin_step(
@@ -95,7 +104,7 @@ def langevin_step(
     velocities = keep * velocities + math.sqrt(1 - keep**2) * noise * _thermal_speeds(
         masses, temperature
     )
-    mid_step = kinetic_energy(velocities, masses)
+    mid_step = kinetic_tensor(velocities, masses)
     positions = positions + 0.5 * timestep * velocities
     evaluation = forces(positions)
     return State(positions, velocities + half_kick * evaluation.forces, evaluation, mid_step)
@@ -110,4 +119,4 @@ def verlet_step(
     positions = state.positions + timestep * velocities
     evaluation = forces(positions)
     velocities = velocities + half_kick * evaluation.forces
-    return State(positions, velocities, evaluation, kinetic_energy(velocities, masses))
+    return State(positions, velocities, evaluation, kinetic_tensor(velocities, masses))

@@ -9,14 +9,16 @@ and an undisturbed one give the same bits on the same machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from bjerrum.dynamics.barostat import volume_step
 from bjerrum.dynamics.chunks import (
     Chunk,
+    End,
     completed_chunks,
     read_chunk,
     read_chunks,
@@ -30,6 +32,10 @@ from bjerrum.dynamics.integrators import (
     start,
     verlet_step,
 )
+from bjerrum.dynamics.multiple import multiple_step
+from bjerrum.dynamics.recording import FLAGGED, Recorder, flagged_frame, write_record
+from bjerrum.dynamics.settings import Dynamics, masses_of
+from bjerrum.dynamics.watchdog import Event, Observer, Watch
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path
@@ -37,6 +43,8 @@ from bjerrum.frames import write_frames
 from bjerrum.potential.protocol import ForceFunction, Resettable
 from bjerrum.trajectory import TrajectoryChunk, write_trajectory
 from bjerrum.units import BOLTZMANN, PS_IN_FS
+
+__all__ = ["BLOWN_UP", "END", "TRAJECTORY", "Dynamics", "Extras", "read_end", "run_dynamics"]
 
 TEMPERATURE_LIMIT = 3.0
 """Kinetic temperature over the target's at which a run is stopped. The temperature of N atoms has
@@ -46,51 +54,24 @@ BLOWN_UP = "blown-up.extxyz"
 TRAJECTORY = "trajectory.h5"
 END = "end.npz"
 
+Binder = Callable[[FloatArray], ForceFunction]
+"""From a cell to the force function in it."""
+
 
 @dataclass(frozen=True)
-class Dynamics:
-    """What to integrate. Without friction the energy is conserved (velocity Verlet).
+class Extras:
+    """What a run may need beside forces in a fixed cell.
 
-    timestep_fs       time step
-    n_steps           length of the run; it ends with its last whole frame
-    temperature       K, of the thermostat and of the first velocities
-    friction_per_ps   Langevin friction; None for constant energy
-    frame_stride      steps between frames that are kept
-    chunk_frames      frames between restart points
-    seed, replica     choose the random numbers
-    Raises InputError for numbers that mean nothing.
+    rebind  the forces in another cell, for constant pressure
+    inner   the cheap forces in a cell, for multiple time steps
+    watch   what is looked at
+    facts   of the model and its evaluation, for the trajectory's metadata
     """
 
-    timestep_fs: float
-    n_steps: int
-    temperature: float
-    friction_per_ps: float | None
-    frame_stride: int
-    chunk_frames: int
-    seed: int
-    replica: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("timestep_fs", "temperature"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise InputError(f"dynamics: expected {name} > 0, got {getattr(self, name)}")
-        for name in ("frame_stride", "chunk_frames"):
-            if getattr(self, name) < 1:
-                raise InputError(f"dynamics: expected {name} >= 1, got {getattr(self, name)}")
-        if self.friction_per_ps is not None and not 0 <= self.friction_per_ps < np.inf:
-            raise InputError(f"dynamics: expected friction >= 0, got {self.friction_per_ps}")
-        if min(self.seed, self.replica) < 0:
-            raise InputError(f"dynamics: expected a seed >= 0, got {self.seed}, {self.replica}")
-
-    @property
-    def n_frames(self) -> int:
-        """Number of frames that the run keeps."""
-        return self.n_steps // self.frame_stride
-
-    @property
-    def n_chunks(self) -> int:
-        """Number of files that the run writes."""
-        return -(-self.n_frames // self.chunk_frames)
+    rebind: Binder | None = None
+    inner: Binder | None = None
+    watch: Watch | None = None
+    facts: tuple[tuple[str, str | int | float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,37 +83,18 @@ class _Run:
     dynamics: Dynamics
     folder: Path
     on_step: Callable[[int], None]
-
-    @property
-    def masses(self) -> FloatArray:
-        return self.atoms.get_masses()
+    extras: Extras
+    masses: FloatArray
+    observer: Observer | None
 
 
 @dataclass
-class _Frames:
-    steps: list[int] = field(default_factory=list)
-    positions: list[FloatArray] = field(default_factory=list)
-    rows: list[dict[str, float]] = field(default_factory=list)
+class _Box:
+    """The cell and the forces in it; both change at constant pressure."""
 
-    def add(self, step: int, state: State, temperature: float) -> None:
-        self.steps.append(step)
-        self.positions.append(state.positions)
-        self.rows.append(
-            {
-                "potential_energy": state.evaluation.energy,
-                "coulomb_energy": state.evaluation.terms.get("coulomb", 0.0),
-                "total_energy": state.total_energy,
-                "kinetic_temperature": temperature,
-            }
-        )
-
-    def close(self, state: State) -> Chunk:
-        return Chunk(
-            np.array(self.steps),
-            np.array(self.positions),
-            {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]},
-            (state.positions, state.velocities),
-        )
+    cell: FloatArray
+    forces: ForceFunction
+    inner: ForceFunction | None
 
 
 def run_dynamics(
@@ -143,10 +105,12 @@ def run_dynamics(
     *,
     velocities: FloatArray | None = None,
     on_step: Callable[[int], None] = lambda step: None,
+    extras: Extras | None = None,
 ) -> Path:
     """Integrate to the end, continuing what ``folder`` already holds; return the trajectory.
 
-    ``folder`` then holds ``trajectory.h5`` (H5MD) and ``end.npz``, the exact last state.
+    ``folder`` then holds ``trajectory.h5`` (H5MD) and ``end.npz``, the exact last state; with a
+    watch also ``watchdog.json`` and, if something was seen, ``flagged.extxyz``.
 
     atoms       the first configuration
     forces      a bound potential for these atoms and this cell
@@ -154,47 +118,65 @@ def run_dynamics(
     on_step     called with the number of steps done
     The kinetic temperature of a frame is 2 K / (3 N k_B).
     Raises InputError if not a single frame would be kept, PhysicsCheckFailed if the trajectory
-    blows up; the last frame is then left in the folder.
+    blows up or the watch is to stop it; the last frame is then left in the folder.
     """
+    extras = extras or Extras()
+    _require_sense(dynamics, extras)
+    if not (folder / END).exists():
+        observer = None
+        if extras.watch is not None:
+            observer = Observer(extras.watch, atoms, dynamics.temperature)
+        masses = masses_of(atoms, dynamics.hydrogen_mass)
+        run = _Run(atoms, forces, dynamics, folder, on_step, extras, masses, observer)
+        _integrate(run, velocities)
+    on_step(dynamics.n_steps)
+    remove_chunks(folder)
+    return folder / TRAJECTORY
+
+
+def _require_sense(dynamics: Dynamics, extras: Extras) -> None:
     if dynamics.n_frames < 1:
         raise InputError(
             f"dynamics: expected at least {dynamics.frame_stride} steps, so that one frame is "
             f"kept, got {dynamics.n_steps}"
         )
-    if not (folder / END).exists():
-        _integrate(_Run(atoms, forces, dynamics, folder, on_step), velocities)
-    on_step(dynamics.n_steps)
-    remove_chunks(folder)
-    return folder / TRAJECTORY
+    if dynamics.pressure_bar is not None and extras.rebind is None:
+        raise InputError("dynamics: constant pressure needs forces for any cell (rebind)")
+    if dynamics.inner_steps > 1 and extras.inner is None:
+        raise InputError("dynamics: multiple time steps need an inner potential")
 
 
 def _integrate(run: _Run, velocities: FloatArray | None) -> None:
     done = completed_chunks(run.folder)
     if done:
         point = read_chunk(done[-1]).end
+        if point.positions.shape != run.atoms.positions.shape:
+            raise InputError(f"{done[-1]}: belongs to another run of {len(point.positions)} atoms")
     else:
         first = _first_velocities(run) if velocities is None else velocities
-        point = (run.atoms.positions.copy(), first)
+        point = End(run.atoms.positions.copy(), first, run.atoms.cell.array.copy())
     for index in range(len(done), run.dynamics.n_chunks):
-        if isinstance(run.forces, Resettable):
-            run.forces.reset()
-        chunk = _integrate_chunk(run, start(*point, run.masses, run.forces), index)
+        chunk = _integrate_chunk(run, point, index)
         write_chunk(run.folder, index, chunk)
         point = chunk.end
     chunks = (_as_trajectory(run, chunk) for chunk in read_chunks(run.folder))
     write_trajectory(run.folder / TRAJECTORY, chunks)
+    if run.observer is not None:
+        write_record(run.folder, run.atoms, run.observer.watch, run.dynamics.timestep_fs)
     with atomic_path(run.folder / END) as temporary, temporary.open("wb") as file:
-        np.savez(file, positions=point[0], velocities=point[1])
+        np.savez(file, positions=point.positions, velocities=point.velocities)
 
 
 def _as_trajectory(run: _Run, chunk: Chunk) -> TrajectoryChunk:
     return TrajectoryChunk(
         symbols=tuple(run.atoms.symbols),
-        cell=run.atoms.cell.array,
+        cell=run.atoms.cell.array if chunk.cells is None else chunk.cells,
         steps=chunk.steps,
         times_ps=chunk.steps * np.float64(run.dynamics.timestep_fs / PS_IN_FS),
         positions=chunk.positions,
+        velocities=chunk.velocities,
         observables=chunk.observables,
+        metadata=run.dynamics.metadata | dict(run.extras.facts),
     )
 
 
@@ -210,36 +192,116 @@ def _first_velocities(run: _Run) -> FloatArray:
     return velocities - run.masses @ velocities / run.masses.sum()
 
 
-def _integrate_chunk(run: _Run, state: State, index: int) -> Chunk:
-    dynamics = run.dynamics
+def _open_box(run: _Run, cell: FloatArray) -> _Box:
+    """Return the forces in a cell, with nothing remembered of earlier configurations."""
+    same = bool((cell == run.atoms.cell.array).all())
+    forces = run.forces if same or run.extras.rebind is None else run.extras.rebind(cell)
+    if isinstance(forces, Resettable):
+        forces.reset()
+    inner = None if run.extras.inner is None else run.extras.inner(cell)
+    return _Box(cell, forces, inner)
+
+
+def _integrate_chunk(run: _Run, point: End, index: int) -> Chunk:
+    dynamics, box = run.dynamics, _open_box(run, point.cell)
+    state = start(point.positions, point.velocities, run.masses, box.forces)
+    if run.observer is not None:
+        run.observer.reset()
     random = np.random.default_rng([dynamics.seed, dynamics.replica, index + 1])
     per_chunk = dynamics.chunk_frames * dynamics.frame_stride
     first = index * per_chunk
     last = min(first + per_chunk, dynamics.n_frames * dynamics.frame_stride)
-    frames = _Frames()
+    recorder = Recorder(dynamics.keep_velocities, dynamics.pressure_bar is not None)
     for step in range(first + 1, last + 1):
-        before, state = state, _step(run, state, random)
+        before, state = state, _step(run, box, state, random)
         temperature = 2 * state.kinetic_energy / (3 * len(run.masses) * BOLTZMANN)
         if not _is_sound(state, temperature, dynamics):
             raise _blown_up(run, before, state, temperature, step)
+        if dynamics.pressure_bar is not None and step % dynamics.barostat_stride == 0:
+            state = _change_volume(run, box, state, random)
+        _look(run, box, state, step, recorder)
         if step % dynamics.frame_stride == 0:
-            frames.add(step, state, temperature)
+            watched = run.observer is not None
+            recorder.add(step, state, temperature, box.cell, watched=watched)
         run.on_step(step)
-    return frames.close(state)
+    _look_for_ice(run, box, state, last, recorder)
+    return recorder.close(state, box.cell)
 
 
-def _step(run: _Run, state: State, random: np.random.Generator) -> State:
-    dynamics = run.dynamics
-    if dynamics.friction_per_ps is None:
-        return verlet_step(state, run.masses, run.forces, timestep=dynamics.timestep_fs)
+def _step(run: _Run, box: _Box, state: State, random: np.random.Generator) -> State:
+    dynamics, masses = run.dynamics, run.masses
+    friction = None if dynamics.friction_per_ps is None else dynamics.friction_per_ps / PS_IN_FS
+    shape = state.positions.shape
+    if box.inner is not None and dynamics.inner_steps > 1:
+        return multiple_step(
+            state, masses, box.forces, box.inner, timestep=dynamics.timestep_fs,
+            n_inner=dynamics.inner_steps, friction=friction, temperature=dynamics.temperature,
+            noise=random.standard_normal((dynamics.inner_steps, *shape)),
+        )  # fmt: skip
+    if friction is None:
+        return verlet_step(state, masses, box.forces, timestep=dynamics.timestep_fs)
     return langevin_step(
-        state,
-        run.masses,
-        run.forces,
-        timestep=dynamics.timestep_fs,
-        friction=dynamics.friction_per_ps / PS_IN_FS,
-        temperature=dynamics.temperature,
-        noise=random.standard_normal(state.positions.shape),
+        state, masses, box.forces, timestep=dynamics.timestep_fs, friction=friction,
+        temperature=dynamics.temperature, noise=random.standard_normal(shape),
+    )  # fmt: skip
+
+
+def _change_volume(run: _Run, box: _Box, state: State, random: np.random.Generator) -> State:
+    """Scale the box and the positions; new forces, the same velocities."""
+    dynamics, virial = run.dynamics, state.evaluation.virial
+    if virial is None or dynamics.pressure_bar is None or run.extras.rebind is None:
+        raise InputError("dynamics: constant pressure needs a potential that gives its virial")
+    factor = volume_step(
+        abs(float(np.linalg.det(box.cell))), virial, len(run.masses),
+        temperature=dynamics.temperature, pressure_bar=dynamics.pressure_bar,
+        time_ps=dynamics.barostat_time_ps,
+        interval_fs=dynamics.barostat_stride * dynamics.timestep_fs,
+        noise=float(random.standard_normal()),
+    )  # fmt: skip
+    box.cell = factor * box.cell
+    box.forces = run.extras.rebind(box.cell)
+    box.inner = None if run.extras.inner is None else run.extras.inner(box.cell)
+    positions = factor * state.positions
+    return replace(state, positions=positions, evaluation=box.forces(positions), inner=None)
+
+
+def _look(run: _Run, box: _Box, state: State, step: int, recorder: Recorder) -> None:
+    observer = run.observer
+    if observer is None or step % observer.watch.stride:
+        return
+    spread = None
+    if getattr(box.forces, "n_members", 1) > 1:
+        spread = box.forces.with_spread(state.positions)[1]  # type: ignore[attr-defined]
+        recorder.spread(float(spread.max()))
+    events = observer.look(step, state.positions, box.cell, state.evaluation.energy, spread)
+    recorder.saw(events, state, box.cell)
+    if events and observer.watch.on_event == "stop":
+        raise _stopped(run, box, state, events)
+
+
+def _look_for_ice(run: _Run, box: _Box, state: State, step: int, recorder: Recorder) -> None:
+    """Compare with the first chunk that ended ``frozen_time_ps`` ago or earlier."""
+    if run.observer is None:
+        return
+    steps = run.observer.watch.frozen_time_ps * PS_IN_FS / run.dynamics.timestep_fs
+    per_chunk = run.dynamics.chunk_frames * run.dynamics.frame_stride
+    earlier = int((step - steps) // per_chunk) - 1
+    if earlier < 0:
+        return
+    then = read_chunk(completed_chunks(run.folder)[earlier]).end.positions
+    events = run.observer.frozen(step, state.positions, then)
+    recorder.saw(events, state, box.cell)
+    if events and run.observer.watch.on_event == "stop":
+        raise _stopped(run, box, state, events)
+
+
+def _stopped(run: _Run, box: _Box, state: State, events: list[Event]) -> PhysicsCheckFailed:
+    frame = flagged_frame(run.atoms, state.positions, box.cell, [e.to_json() for e in events])
+    path = run.folder / FLAGGED
+    write_frames(path, [frame])
+    seen = "; ".join(str(event) for event in events)
+    return PhysicsCheckFailed(
+        f"dynamics: stopped by the watch at step {events[0].step}: {seen}; frame in {path}"
     )
 
 
@@ -258,12 +320,14 @@ def _blown_up(
     frame = run.atoms.copy()
     frame.positions = state.positions if np.isfinite(state.positions).all() else before.positions
     path = run.folder / BLOWN_UP
+    frame.info["reason"] = f"blown up: {temperature:.0f} K"
     write_frames(path, [frame])
     size = np.nan_to_num(np.abs(state.evaluation.forces), nan=np.inf).max(axis=1)
     culprit = int(np.argmax(size))
     limit = TEMPERATURE_LIMIT * run.dynamics.temperature
     return PhysicsCheckFailed(
         f"dynamics: the run blew up at step {step}: {temperature:.0f} K (limit {limit:.0f} K), "
+        f"energy {state.evaluation.energy:.6g} eV, "
         f"largest force {size[culprit]:.3g} eV/angstrom on atom {culprit} "
         f"({frame.symbols[culprit]}); frame in {path}; use a smaller time step than "
         f"{run.dynamics.timestep_fs:g} fs or a better potential"

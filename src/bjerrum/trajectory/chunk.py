@@ -19,6 +19,10 @@ OBSERVABLE_UNITS: Final[Mapping[str, str]] = {
     "kinetic_energy": "eV",
     "total_energy": "eV",
     "kinetic_temperature": "K",
+    "pressure": "bar",
+    **{f"stress_{ab}": "eV angstrom-3" for ab in ("xx", "yy", "zz", "xy", "xz", "yz")},
+    "committee_spread": "eV/angstrom",
+    "watchdog": "1",
 }
 
 
