@@ -132,3 +132,31 @@ def bench_training(
         boxes = [build_box(solution, n, seed=1) for n in waters or (80, 512)]
         result = measure(loaded, boxes, rounds=rounds, compiled=compiled, announce=console.announce)
     print_results(result, as_json)
+
+
+@bench.command("cg")
+def bench_cg(
+    model: ModelName = "licl-cg",
+    timestep_fs: Annotated[float, typer.Option(help="Of the engine for ions.")] = 15.0,
+    steps: Annotated[int, typer.Option(help="Of our timing at 48 ions.", min=100)] = 20000,
+    calls: Annotated[int, typer.Option(help="Force calls of the published form.", min=5)] = 40,
+    series: Annotated[
+        bool, typer.Option("--series", help="Also a converged concentration series (minutes).")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Ions in a continuum: simulated time per CPU hour beside the published form."""
+    from bjerrum.bench.cg import bench_cg as measure
+    from bjerrum.coarse.model import load_coarse
+
+    loaded = load_coarse(model)
+    with Console() as console:
+        result = measure(
+            loaded,
+            timestep_fs=timestep_fs,
+            steps=steps,
+            calls=calls,
+            with_series=series,
+            announce=console.announce,
+        )
+    print_results(result, as_json)

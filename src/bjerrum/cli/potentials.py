@@ -130,11 +130,15 @@ def check(
 ) -> None:
     """Run the trust gate on a model; exit code 3 if a check fails."""
     from bjerrum.checks import require
+    from bjerrum.coarse.gate import run_coarse_gate
+    from bjerrum.coarse.model import is_coarse, load_coarse
     from bjerrum.potential.gate import run_gate
     from bjerrum.potential.model import load_model
 
-    loaded, atoms = load_model(model), _configuration(frames)
-    checks = run_gate(loaded, atoms, timed=True)
+    if is_coarse(model):
+        checks = run_coarse_gate(load_coarse(model))
+    else:
+        checks = run_gate(load_model(model), _configuration(frames), timed=True)
     passed = all(c.passed for c in checks)
     if as_json:
         print_results({"passed": passed, "checks": [c.to_json() for c in checks]}, as_json)
