@@ -35,7 +35,7 @@ def export_tables(
     n_steps: int = 10000,
     kspace_accuracy: float = 1e-5,
 ) -> list[Path]:
-    """Write tables, a configuration and an input that runs Langevin dynamics; return their paths.
+    """Write tables, a configuration and an input of Langevin dynamics; return their paths.
 
     Raises InputError for a model with three-body terms.
     """
