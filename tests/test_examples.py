@@ -19,7 +19,7 @@ from bjerrum.specification import read_spec
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-RUNS = sorted(path for path in EXAMPLES.glob("*.toml") if not path.name.startswith("train_"))
+RUNS = sorted(path for path in EXAMPLES.glob("*.toml") if not path.name.startswith(("train_", "campaign")))
 TRAININGS = sorted(EXAMPLES.glob("train_*.toml"))
 
 

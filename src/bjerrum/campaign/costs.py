@@ -104,7 +104,7 @@ def forecast(graph: Graph, store: Store, done: set[str]) -> list[Cost]:
     return [_cost(name, nodes, done, known.get(name)) for name, nodes in groups.items()]
 
 
-def _cost(name: str, nodes: list[Node], done: set[str], unit: UnitCost | None, cores: int) -> Cost:
+def _cost(name: str, nodes: list[Node], done: set[str], unit: UnitCost | None) -> Cost:
     left = [node for node in nodes if node.hash not in done]
     if unit is None:
         return Cost(name, len(nodes), len(left), 0.0, 0.0, "never measured: not in the sum")
