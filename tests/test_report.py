@@ -931,3 +931,39 @@ def test_single_figure_refuses_other_endings_and_empty_results(
     with pytest.raises(InputError, match="no radial distribution function"):
         write_rdf_figure({**results, "rdfs": {}}, tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == []
+
+
+# The watchdog
+
+
+def watched() -> list[Results]:
+    """A quiet replica and a disturbed one, as the dynamics write them."""
+    from bjerrum.dynamics.recording import summarise
+    from bjerrum.dynamics.watchdog import Event, Watch
+
+    watch = Watch(stride=10)
+    events = [
+        Event(step, "broken O-H bond", (3, 7), 1.5 + step / 1000, watch.broken_bond, "angstrom")
+        for step in (100, 110, 120, 500)
+    ]
+    found = [event.to_json() for event in events]
+    return [summarise([], watch, 1.0), summarise(found, watch, 1.0)]
+
+
+def test_watchdog_events_are_shown(results: Results) -> None:
+    quiet = PageReader(render_report(read_document({**results, "watchdog": watched()[:1]})))
+    assert "saw nothing unusual in 1 replica." in quiet.visible
+    seen = PageReader(render_report(read_document({**results, "watchdog": watched()})))
+    text = seen.visible.replace("\xa0", " ")
+    assert "saw something in 1 of 2 replicas" in text
+    assert "broken O-H bond 2 4 0.1 to 0.12, 0.5 ps 2 Å, limit 1.45 Å" in text
+    assert "atoms 3, 7, step 500" in text
+    none = PageReader(render_report(read_document(results)))
+    assert "No watch was kept over this run." in none.visible
+
+
+def test_a_damaged_watch_record_is_refused(results: Results) -> None:
+    damaged = json.loads(json.dumps(watched()))
+    damaged[1]["reasons"]["broken O-H bond"]["worst"]["value"] = "far"
+    with pytest.raises(InputError, match="watchdog"):
+        read_document({**results, "watchdog": damaged})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from importlib.metadata import version
 from typing import Any
@@ -40,6 +41,7 @@ def compile_results(run: Run, steps: dict[str, Result]) -> dict[str, Any]:
         "nve": _nve(steps["conservation"]),
         "thermodynamics": _thermodynamics(steps),
         "checks": _checks(run, steps),
+        "watchdog": _watchdog(steps["sampling"]),
         "model": _model(run),
         "constants": _constants(run),
         "caveats": _caveats(run, plan),
@@ -219,6 +221,12 @@ def _checks(run: Run, steps: dict[str, Result]) -> list[dict[str, Any]]:
             }
         )
     return [*checks, steps["structure"].read_json("temperature.json")]
+
+
+def _watchdog(sampling: Result) -> list[Any] | None:
+    """Return what the watch saw, by replica; None where none was kept."""
+    records = sorted(sampling.folder.glob("replica-*/watchdog.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in records] or None
 
 
 def _model(run: Run) -> dict[str, Any]:

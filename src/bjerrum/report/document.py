@@ -25,6 +25,7 @@ from bjerrum.report.parts import (
     require_increasing,
 )
 from bjerrum.report.thermodynamics_part import Thermodynamics
+from bjerrum.report.watch_part import WatchRecord
 
 
 class Question(Part):
@@ -321,6 +322,8 @@ class RunDocument(Part):
     thermodynamics: Thermodynamics | None = None
     """Osmotic and activity coefficients from published potentials of mean force."""
     checks: list[Check]
+    watchdog: list[WatchRecord] | None = None
+    """By replica; null where no watch was kept."""
     model: ModelCard
     constants: list[Constant]
     caveats: list[Text]

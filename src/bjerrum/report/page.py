@@ -24,6 +24,7 @@ from bjerrum.files import write_whole
 from bjerrum.report import comparison, figures, rounding, style
 from bjerrum.report.document import RunDocument
 from bjerrum.report.thermodynamics import legend, thermodynamics_figures
+from bjerrum.report.watch_part import limit_text, spans_text, watch_sentence
 
 RESULTS_NAME = "results.json"
 REPORT_NAME = "report.html"
@@ -123,6 +124,9 @@ def _environment() -> Environment:
         answer_sentence=comparison.answer_sentence,
         agreement_sentence=comparison.agreement_sentence,
         checks_sentence=comparison.checks_sentence,
+        watch_sentence=watch_sentence,
+        spans_text=spans_text,
+        limit_text=limit_text,
         is_thinned=figures.is_thinned,
         style=style,
         marks=comparison.MARKS,
