@@ -49,6 +49,9 @@ def run_chain(run: Run, config_text: str) -> Path:
     thermodynamics = solve_thermodynamics(run)
     if thermodynamics is not None:
         steps["thermodynamics"] = thermodynamics
+    coarse = run_coarse_series(run)
+    if coarse is not None:
+        steps["coarse_series"] = coarse
     write_whole(run.store.root / CONFIG_COPY, config_text.encode("utf-8"))
     path = run.store.root / "results.json"
     write_json(path, compile_results(run, steps))
@@ -246,6 +249,26 @@ def solve_thermodynamics(run: Run) -> Result | None:
             salt, on_point=lambda done, total: run.announce("Thermodynamics", done, total)
         )
         write_json(folder / "curves.json", curves)
+
+    return run.store.complete(step, work)
+
+
+def run_coarse_series(run: Run) -> Result | None:
+    """Activity derivatives against concentration from the salt's shipped coarse-grained model.
+
+    Independent of this run's dynamics; None for a salt without such a model.
+    """
+    from bjerrum.coarse.model import load_coarse
+    from bjerrum.coarse.summary import SERIES_FILE, coarse_model_of, coarse_series
+
+    folder = coarse_model_of(run.solution.salt.formula)
+    if folder is None:
+        return None
+    weights = load_coarse(str(folder)).card.weights_sha256
+    step = Step("coarse_series", 1, {}, {"model": weights})
+
+    def work(folder_of_step: Path) -> None:
+        write_json(folder_of_step / SERIES_FILE, coarse_series(folder, run.announce))
 
     return run.store.complete(step, work)
 

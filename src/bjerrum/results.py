@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bjerrum import __version__
+from bjerrum.coarse.summary import coarse_answers
 from bjerrum.density import density_model
 from bjerrum.literature.constants import constant
 from bjerrum.literature.values import ReferenceValue, reference_values
@@ -35,7 +36,7 @@ def compile_results(run: Run, steps: dict[str, Result]) -> dict[str, Any]:
     return {
         "question": _question(run),
         "sampling": _sampling(run, plan, skip),
-        "answers": _answers(run, structure),
+        "answers": [*_answers(run, structure), *coarse_answers(steps.get("coarse_series"))],
         "rdfs": _rdfs(run, structure),
         "time_series": _time_series(steps["sampling"], skip),
         "nve": _nve(steps["conservation"]),
