@@ -27,6 +27,7 @@ def coarsen(
     model: Annotated[
         str | None, typer.Option(help="All-atom model that gives forces where there are none.")
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for --model.")] = "cpu",
     charges: Annotated[
         str | None, typer.Option(help='"Na=1,Cl=-1"; default: those of --model.')
     ] = None,
@@ -59,11 +60,17 @@ def coarsen(
     from bjerrum.coarse.routine import DATASET_FILE, CoarseningSpec
     from bjerrum.coarse.routine import coarsen as make_model
 
-    baseline, potential = _baseline(model, charges, dielectric)
+    baseline, potential = _baseline(model, device, charges, dielectric)
     with Console() as console:
         if rdf:
             made = _from_rdfs(
-                trajectories, output, baseline, temperature, edge, n_pairs, iterations, console
+                trajectories,
+                output,
+                baseline,
+                temperature,
+                (edge, n_pairs),
+                (iterations, polish_ps),
+                console,
             )
             print_results(made.card.model_dump(mode="json"), as_json)
             return
@@ -100,7 +107,7 @@ def coarsen(
 
 
 def _baseline(
-    model: str | None, charges: str | None, dielectric: float | None
+    model: str | None, device: str, charges: str | None, dielectric: float | None
 ) -> tuple[ScreenedCoulomb, Any]:
     """Return the baseline of the ions and the all-atom potential, if one is named."""
     from bjerrum.electrostatics import ScreenedCoulomb
@@ -110,7 +117,7 @@ def _baseline(
     if model is not None:
         from bjerrum.potential.model import load_model
 
-        potential = load_model(model)
+        potential = load_model(model, device=device)
         own = potential.baseline
     if own is None and (charges is None or dielectric is None):
         raise InputError("expected --charges and --dielectric, or --model to take them from")
@@ -136,15 +143,15 @@ def _from_rdfs(
     output: Path,
     baseline: ScreenedCoulomb,
     temperature: float,
-    edge: float | None,
-    n_pairs: int | None,
-    iterations: int,
+    size: tuple[float | None, int | None],
+    polish: tuple[int, float],
     console: Console,
 ) -> Any:
     from bjerrum.coarse.inverse import model_of_rdfs
     from bjerrum.coarse.simulate import IonBox
     from bjerrum.errors import InputError
 
+    edge, n_pairs = size
     if edge is None or n_pairs is None:
         raise InputError("--rdf: expected --edge and --pairs of the box of the RDFs with it")
     order = sorted(baseline.charges, key=lambda item: -item[1])
@@ -158,7 +165,8 @@ def _from_rdfs(
         output,
         baseline=baseline,
         temperature=temperature,
-        iterations=iterations,
+        iterations=polish[0],
+        polish_ps=polish[1],
         announce=console.announce,
     )
 

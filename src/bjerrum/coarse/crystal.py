@@ -18,19 +18,11 @@ from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
+from bjerrum.literature.solutions import lattice_constant
 from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
 
 SHELL: Final = 1.25
 """First-shell radius in units of half the lattice constant; the next unlike ions are at 1.73."""
-LATTICE_CONSTANTS: Final = {
-    "LiCl": 5.130,
-    "LiBr": 5.501,
-    "NaCl": 5.640,
-    "NaBr": 5.973,
-    "KCl": 6.293,
-    "KBr": 6.600,
-}
-"""Angstrom at 298 K, Fm-3m (CRC Handbook)."""
 STAYS, DISSOLVES = 0.5, 0.1
 """Ordered part of the ions above which a crystal counts as there, below which as gone."""
 
@@ -69,7 +61,7 @@ class CrystalRun:
             "ordered_end": self.ordered_end,
             "verdict": self.verdict,
             "lattice_constant_angstrom": self.lattice_constant,
-            "experimental_lattice_constant_angstrom": LATTICE_CONSTANTS.get(self.salt),
+            "experimental_lattice_constant_angstrom": lattice_constant(self.salt).value,
         }
 
 
@@ -125,9 +117,7 @@ def crystal_run(
     """
     ions = ions_of_model(potential)
     salt = "".join(ions)
-    lattice = constant or LATTICE_CONSTANTS.get(salt)
-    if lattice is None:
-        raise InputError(f"no lattice constant of {salt} is known here; give it")
+    lattice = constant or lattice_constant(salt).value
     box, places = rock_salt(ions, cells, lattice, molarity)
     sampling = Sampling(
         temperature=temperature, time_ps=time_ps, equilibration_ps=0.0, replicas=2, seed=seed

@@ -31,7 +31,6 @@ from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import sha256_of
-from bjerrum.properties.kirkwood_buff import TAIL_WIDTH
 from bjerrum.properties.kirkwood_buff_rdf import PartialRdfs, read_partial_rdfs
 from bjerrum.thermodynamics.inverse import inverse_hnc
 from bjerrum.units import bjerrum_length, thermal_energy
@@ -58,14 +57,13 @@ def model_of_rdfs(
     """Write the folder of a pair model that reproduces the mean of RDFs of all-atom runs.
 
     paths  CSV files of partial RDFs (cc, ca, aa at least), one per run, like pairs over (N - 1)/V
-    box    ions and edge of those runs
+    box    ions and edge of those runs; closed-box tails are compared as they are
     Raises InputError for unusable RDFs, PhysicsCheckFailed for ions that collapse.
     """
     runs = [read_partial_rdfs(path, ions_only=True) for path in paths]
     r, each = runs[0].r, np.array([[run.g[pair] for pair in _PAIRS] for run in runs])
     if any(len(run.r) != len(r) or np.abs(run.r - r).max() > 1e-9 for run in runs):
         raise InputError("the RDFs of all runs must be on the same distances")
-    each = _tail_to_one(r, each, box)
     target = target_of_table(box, r, each.mean(axis=0), n_independent)
     first = first_guess(target, baseline, temperature)
     sampling = Sampling(
@@ -107,12 +105,6 @@ def model_of_rdfs(
     )
     coefficients = refined.potential.coefficients
     return save_coarse(CoarseModel(card, refined.potential, coefficients[None].copy()), output)
-
-
-def _tail_to_one(r: FloatArray, each: FloatArray, box: IonBox) -> FloatArray:
-    """Divide every g by its mean around half the box: (N - 1)/V counts leave it off by O(1/N)."""
-    tail = np.abs(r - box.edge / 2) <= TAIL_WIDTH / 2
-    return np.asarray(each / each[:, :, tail].mean(axis=2, keepdims=True))
 
 
 def _noise(r: FloatArray, runs: FloatArray, high: float) -> float:

@@ -93,7 +93,7 @@ def _input(
         for a, b in potential.basis.pairs
         for i, j in [(potential.basis.elements.index(a), potential.basis.elements.index(b))]
     )
-    return f"""# Ions in a continuum; written by Bjerrum. Masses are free: only configurations count.
+    return f"""# Ions in a continuum, by Bjerrum. Masses are free: only configurations count.
 units metal
 atom_style charge
 boundary p p p
