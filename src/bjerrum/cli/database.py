@@ -136,10 +136,11 @@ def import_(
 ) -> None:
     """Put the results of runs into a database; what is there already is recognised."""
     from bjerrum.database import Database
-    from bjerrum.database.exchange import import_files
+    from bjerrum.database.exchange import import_records, read_records
 
+    records = [record for source in sources for record in read_records(source)]
     with Database.open(place, create=True) as opened:
-        done = import_files(opened, sources)
+        done = import_records(opened, records)
         name = opened.name
     print_results(
         {

@@ -91,7 +91,11 @@ def import_files(database: Database, paths: Iterable[Path]) -> Inserted:
 
     Rows of a table that are stored already make no new run. Raises as :func:`read_records` does.
     """
-    records = [record for path in paths for record in read_records(path)]
+    return import_records(database, [one for path in paths for one in read_records(path)])
+
+
+def import_records(database: Database, records: Iterable[RunRecord]) -> Inserted:
+    """Insert records as :func:`import_files` does."""
     fresh, known = [], 0
     for record in records:
         kept = record if record.kind != IMPORTED else _without_known(database, record)
