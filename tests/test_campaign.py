@@ -1,0 +1,391 @@
+"""Campaigns: from a TOML to a graph, a forecast, a database; and what wrong files are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bjerrum.campaign import kinds
+from bjerrum.campaign.cleaning import find_garbage
+from bjerrum.campaign.costs import UnitCost, measured_costs, shipped_costs, wall_seconds
+from bjerrum.campaign.running import is_locked, open_campaign, plan, run_campaign, status
+from bjerrum.campaign.spec import is_campaign, read_campaign
+from bjerrum.campaign.toml import dumps_toml
+from bjerrum.campaign.wiring import wire
+from bjerrum.cli import app
+from bjerrum.database import Database
+from bjerrum.errors import InputError, LockedError
+from bjerrum.execution.journal import read_journal
+from bjerrum.graph import Graph
+from bjerrum.store import Store, exclusive
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("campaign*.toml"))
+
+MINI = """\
+name = "mini"
+profile = "profile.toml"
+measure = ["structure", "transport"]
+
+[solutions]
+salts = ["LiCl", "KCl"]
+molalities_mol_per_kg = [2.0]
+
+[box]
+waters = 48
+replicas = 1
+classical_equilibration_ps = 20
+
+[reference]
+method = "classical"
+
+[simulation]
+potential = "reference"
+length_ps = 3
+frame_every_fs = 50
+"""
+PROFILE = 'kind = "local"\nworkers = 1\ntie_to_cores = false\n'
+
+
+@pytest.fixture
+def mini(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "profile.toml").write_text(PROFILE)
+    path = tmp_path / "mini.toml"
+    path.write_text(MINI)
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    return
+
+
+def test_the_graph_of_a_small_campaign(mini):
+    opened = open_campaign(mini)
+    names = [node.kind.name for node in opened.campaign.graph]
+    assert sorted(names) == sorted(
+        2 * ["build_box", "simulate_classical", "measure_structure", "measure_transport"]
+    )
+    assert not (mini.parent / "campaigns").exists(), "opening writes nothing"
+
+
+def test_identities_do_not_depend_on_where_things_lie(mini, tmp_path):
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for name in ("mini.toml", "profile.toml"):
+        shutil.copy(mini.parent / name, other / name)
+    here, there = open_campaign(mini), open_campaign(other / "mini.toml", other / "out")
+    assert list(here.campaign.graph.nodes) == list(there.campaign.graph.nodes)
+
+
+CHANGES = {
+    "length_ps = 3": ("length_ps = 4", {"build_box"}),
+    "frame_every_fs = 50": ("frame_every_fs = 25", {"build_box"}),
+    "waters = 48": ("waters = 64", set()),
+    'name = "mini"': ('name = "other"', None),
+}
+
+
+@pytest.mark.parametrize("old", CHANGES)
+def test_a_changed_setting_changes_exactly_what_depends_on_it(mini, old):
+    new, unchanged = CHANGES[old]
+    before = open_campaign(mini).campaign.graph
+    mini.write_text(MINI.replace(old, new))
+    after = open_campaign(mini).campaign.graph
+    kept = {node.kind.name for node in after if node.hash in before.nodes}
+    assert kept == ({node.kind.name for node in after} if unchanged is None else unchanged)
+
+
+def test_a_changed_version_of_a_kind_changes_exactly_its_dependants(mini, monkeypatch):
+    before = open_campaign(mini).campaign.graph
+    raised = kinds.SIMULATE_CLASSICAL.__class__(
+        **{**kinds.SIMULATE_CLASSICAL.__dict__, "version": 99}
+    )
+    monkeypatch.setattr(kinds, "SIMULATE_CLASSICAL", raised)
+    after = open_campaign(mini).campaign.graph
+    assert {node.kind.name for node in after if node.hash in before.nodes} == {"build_box"}
+
+
+def test_a_models_wall_is_part_of_its_identity():
+    """Two models with the same weights but another wall are two models."""
+    from bjerrum.potential.card import find_model, read_card
+
+    card = read_card(find_model("licl-nnp1"))
+    wall = {"kind": "zbl", "strength": 1.0, "outer_angstrom": {"Li-O": 1.7}}
+    changed = card.model_copy(update={"repulsion": wall})
+    renamed = card.model_copy(update={"name": "another"})
+    assert len({card.identity, changed.identity}) == 2
+    assert renamed.identity == card.identity
+
+
+WRONG = [
+    ('salts = ["LiCl", "KCl"]', 'salts = ["LiCi"]', "unknown salt 'LiCi'; did you mean LiCl"),
+    ('salts = ["LiCl", "KCl"]', 'salts = ["LiCl", "LiCl"]', "each once, got LiCl twice"),
+    ('salts = ["LiCl", "KCl"]', "salts = []", "solutions.salts: "),
+    ("[2.0]", "[2.0, 2.05]", "are the same box: 48 waters with 2 LiCl; take more waters"),
+    ("[2.0]", "[40.0]", "molality must be between 0 and 27.75"),
+    ("[2.0]", "[0.1]", "use at least 556 waters"),
+    ("[2.0]", "[0.0]", "expected more than 0"),
+    ("[2.0]", '["2"]', "molalities_mol_per_kg"),
+    ("[2.0]", "[20.0]", "no density of (LiCl|KCl) at"),
+    ("waters = 48", "watters = 48", "unknown key 'box.watters'; expected one of: classical"),
+    ("waters = 48", "waters = 48.5", "box.waters: expected"),
+    ("replicas = 1", "replicas = 0", "box.replicas: expected greater than 0"),
+    ('method = "classical"', 'method = "b3lyp"', "reference.method: expected"),
+    ('method = "classical"', 'method = "classical"\nsettings = "no.toml"', "names no.toml, but"),
+    ('method = "classical"', 'method = "dc-r2scan"', 'needs reference.method = "classical"'),
+    ('potential = "reference"', 'potential = "trained"', "needs \\[training\\]"),
+    ('potential = "reference"', 'potential = "no-model"', "expected a folder with model.json or"),
+    ('potential = "reference"', 'potential = "licl-nnp1"', "KCl also needs K"),
+    ('profile = "profile.toml"', 'profile = "none.toml"', "names none.toml, but"),
+    ('"structure", "transport"', '"structure", "viscosity"', "measure.1: expected"),
+    ('"structure", "transport"', '"structure", "structure"', "each once"),
+    ('"structure", "transport"', '"force-error"', "needs \\[training\\]"),
+    ('name = "mini"', 'name = "../../etc"', "name: "),
+    ('name = "mini"', "", "key 'name' is missing"),
+    ("[simulation]", "[learning]\n[simulation]", "there is no committee to explore with"),
+    ("[simulation]", "[simulation", "is not valid TOML"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), WRONG, ids=[w[1][:40] for w in WRONG])
+def test_wrong_campaigns_are_one_line(mini, old, new, message):
+    assert old in MINI
+    mini.write_text(MINI.replace(old, new))
+    with pytest.raises(InputError, match=message) as caught:
+        open_campaign(mini)
+    assert "\n" not in str(caught.value)
+    assert not (mini.parent / "campaigns").exists()
+
+
+def test_a_folder_of_another_campaign_is_refused(mini, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "campaign.json").write_text('{"name": "theirs"}')
+    with pytest.raises(InputError, match="belongs to the campaign 'theirs', not to 'mini'"):
+        open_campaign(mini, folder)
+    (folder / "campaign.json").unlink()
+    (folder / "steps").mkdir()
+    with pytest.raises(InputError, match="holds steps that are not this campaign's"):
+        open_campaign(mini, folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder for the campaign, found a file"):
+        open_campaign(mini, tmp_path / "file")
+
+
+def test_an_unreachable_database_stops_before_anything_is_computed(mini, tmp_path):
+    (tmp_path / "not-a-database").write_text("what is this?")
+    mini.write_text(f'database = "{tmp_path}/not-a-database"\n{MINI}')
+    with pytest.raises(InputError, match="not-a-database"):
+        run_campaign(open_campaign(mini), quiet)
+    assert not list(tmp_path.glob("campaigns/mini/steps/*"))
+
+
+def test_two_drivers_on_one_campaign(mini):
+    opened = open_campaign(mini)
+    with exclusive(opened.store.root):
+        assert is_locked(opened.store.root)
+        with pytest.raises(LockedError, match="another process is running in this folder"):
+            run_campaign(opened, quiet)
+    assert not is_locked(opened.store.root)
+
+
+def test_run_files_are_no_campaigns(mini, tmp_path):
+    assert is_campaign(mini)
+    assert not is_campaign(ROOT / "examples" / "licl.toml")
+    assert not is_campaign(tmp_path / "none.toml")
+    refused = CliRunner().invoke(app, ["run", str(mini), "--budget-minutes", "1"])
+    assert isinstance(refused.exception, InputError)
+    refused = CliRunner().invoke(app, ["run", str(ROOT / "examples" / "licl.toml"), "--retry"])
+    assert isinstance(refused.exception, InputError)
+
+
+def test_plan_counts_and_prices_and_writes_nothing(mini):
+    found = plan(open_campaign(mini))
+    assert found["steps"] == 8
+    assert found["done"] == 0
+    assert {row["kind"]: row["n_left"] for row in found["kinds"]} == dict.fromkeys(
+        ("build_box", "simulate_classical", "measure_structure", "measure_transport"), 2
+    )
+    assert 0 < found["core_hours"] < 1
+    assert found["wall_hours"] == pytest.approx(found["core_hours"])  # one worker
+    assert not (mini.parent / "campaigns").exists()
+
+
+def test_costs_of_a_graph_by_hand():
+    """A chain of 3 s and 4 s beside 5 single seconds: 7 s with many workers, 12 s with one."""
+    graph, kind = Graph(), kinds.BUILD_BOX
+    first = graph.add(kind, {"k": 0}, title="")
+    second = graph.add(kind, {"k": 1}, {"first": first}, title="")
+    singles = [graph.add(kind, {"k": 2 + k}, title="") for k in range(5)]
+    left = {first.hash: 3.0, second.hash: 4.0} | {node.hash: 1.0 for node in singles}
+    assert wall_seconds(graph, left, 100) == 7
+    assert wall_seconds(graph, left, 1) == 12
+    assert UnitCost(core_seconds=2, bytes=0, fixed_core_seconds=1, source="").seconds(3) == 7
+
+
+def test_every_kind_has_a_shipped_cost():
+    costs = shipped_costs()
+    assert set(costs) == set(kinds.KINDS)
+    assert all(cost.core_seconds > 0 and cost.source for cost in costs.values())
+
+
+def test_toml_is_what_tomllib_reads():
+    import tomllib
+
+    data = {
+        "text": 'quote " and \\ and \u00e9',
+        "number": 1e-12,
+        "flag": True,
+        "list": [1, 2.5],
+        "a b": {"deep": {"x": 1}, "y": "z"},
+        "empty": {},
+    }
+    assert tomllib.loads(dumps_toml({**data, "absent": None})) == data
+
+
+def call(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bjerrum", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+
+
+def estimates(place: Path) -> str:
+    with Database.open(str(place)) as database:
+        return database.fingerprint()
+
+
+def test_a_small_campaign_ends_in_the_database(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("campaign")
+    (folder / "profile.toml").write_text(PROFILE)
+    path = folder / "mini.toml"
+    one = MINI.replace('["LiCl", "KCl"]', '["LiCl"]')
+    path.write_text(one)
+    monkeypatch.chdir(folder)
+    opened = open_campaign(path)
+    run_campaign(opened, quiet)
+    root = folder / "campaigns" / "mini"
+    found = status(open_campaign(path))
+    assert (found["done"], found["steps"], found["driver"]) == (4, 4, "not running")
+    assert found["hours_left"] == 0
+    with Database.open(str(root / "results.sqlite")) as database:
+        before = database.fingerprint()
+    run_campaign(open_campaign(path), quiet)  # nothing new
+    assert estimates(root / "results.sqlite") == before
+    assert sum(event["event"] == "begin" for event in read_journal(root)) == 4
+    # the same, had the database been lost
+    (root / "results.sqlite").unlink()
+    run_campaign(open_campaign(path), quiet)
+    assert estimates(root / "results.sqlite") == before
+    costs = measured_costs(opened.store, opened.campaign.graph)
+    assert costs["build_box"].core_seconds > 0
+    # other settings: the old results can go, and only they
+    path.write_text(one.replace("length_ps = 3", "length_ps = 2.5"))
+    changed = open_campaign(path)
+    garbage = find_garbage(changed.campaign.graph, changed.store)
+    kept = {"simulate_classical", "measure_structure", "measure_transport"}
+    assert {p.name.rsplit("-", 1)[0] for p in garbage.stale} == kept
+    listed = CliRunner().invoke(app, ["clean", str(path), "--json"])
+    assert len(json.loads(listed.stdout)["stale"]) == 3
+    assert len(list((root / "steps").iterdir())) == 4, "without --yes nothing is removed"
+    assert CliRunner().invoke(app, ["clean", str(path), "--yes"]).exit_code == 0
+    assert [p.name.rsplit("-", 1)[0] for p in (root / "steps").iterdir()] == ["build_box"]
+
+
+def test_a_failed_step_is_told_with_its_reason_and_log(mini):
+    """The failure is put there by hand, as a worker leaves it."""
+    opened = open_campaign(mini)
+    from bjerrum.store import Failure
+
+    node = next(iter(opened.campaign.graph))
+    opened.store.fail(node.step, Failure("physics", "too hot", 1, "log", 0.0))
+    found = status(opened)
+    assert found["failed"][0]["reason"] == "too hot"
+    assert found["blocked"] == 3
+    assert found["waiting"] == 4
+    assert found["waiting_for"] == {
+        "a free worker": 1,
+        "its inputs: build_box": 1,
+        "its inputs: simulate_classical": 2,
+    }
+    shown = CliRunner().invoke(app, ["status", str(mini)])
+    assert "failed (physics): LiCl 2 mol/kg at 298.15 K, box 1: build_box: too hot" in shown.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_can_be_planned(path):
+    campaign = wire(path, read_campaign(path))
+    assert len(campaign.graph) > 50
+    assert plan(open_campaign(path))["core_hours"] > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_kills_at_thirty_random_moments_leave_the_same_database(tmp_path):
+    """Drivers and workers of a campaign of the classical reference; estimates to the last byte."""
+    chooser, roots = random.Random(7), {}
+    for name in ("calm", "killed"):
+        roots[name] = tmp_path / name
+        roots[name].mkdir()
+        (roots[name] / "profile.toml").write_text(PROFILE)
+        (roots[name] / "mini.toml").write_text(MINI.replace("replicas = 1", "replicas = 2"))
+    assert call("run", "mini.toml", folder=roots["calm"]).returncode == 0
+    kills = 0
+    while kills < 30:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bjerrum", "run", "mini.toml"],
+            cwd=roots["killed"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(chooser.uniform(1.0, 12.0))
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        victim = int(chooser.choice([str(process.pid), str(process.pid), *workers]))
+        os.kill(victim, signal.SIGKILL)
+        kills += 1
+        if victim != process.pid:
+            time.sleep(chooser.uniform(0.5, 5.0))
+            process.kill()
+            kills += 1
+        process.wait()
+    done = call("run", "mini.toml", folder=roots["killed"])
+    assert done.returncode == 0, done.stderr
+    places = [root / "campaigns" / "mini" for root in roots.values()]
+    assert estimates(places[0] / "results.sqlite") == estimates(places[1] / "results.sqlite")
+    texts = [
+        {path.parent.name: path.read_bytes() for path in place.glob("steps/*/estimates.json")}
+        for place in places
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 4
+    assert not list(places[1].glob("steps/*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_the_worked_campaign_from_boxes_to_the_database(tmp_path):
+    for name in ("campaign.toml",):
+        shutil.copy(ROOT / "examples" / name, tmp_path / name)
+    done = call("run", "campaign.toml", "-o", "run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Database.open(str(tmp_path / "run" / "results.sqlite")) as database:
+        assert database.fingerprint()
+    store = Store(tmp_path / "run")
+    assert len(list((store.root / "steps").iterdir())) == len(
+        open_campaign(tmp_path / "campaign.toml", tmp_path / "run").campaign.graph
+    )
