@@ -140,16 +140,17 @@ def _variates(
     sources: Sequence[Source], elements: tuple[str, ...], temperature: float, announce: Announce
 ) -> ControlVariates | None:
     """Return the noise reduction; None for trajectories of ions alone."""
-    if all("O" not in next(source.chunks()).symbols for source in sources):
-        return None
     announce("Noise reduction", 0, 1)
-    found = fit_control_variates(_sample(sources), elements, temperature)
+    sample = [frames for frames in _sample(sources) if "O" in frames.symbols]
+    if not sample:
+        return None
+    found = fit_control_variates(sample, elements, temperature)
     announce("Noise reduction", 1, 1)
     return found
 
 
 def _sample(sources: Sequence[Source]) -> Iterator[ForceFrames]:
-    """Yield single frames spread over the trajectories, in memory-friendly order."""
+    """Yield about FRAMES_FOR_VARIATES frames spread over the trajectories."""
     share = max(1, FRAMES_FOR_VARIATES // len(sources))
     for source in sources:
         sparse = Source(
