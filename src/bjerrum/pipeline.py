@@ -115,7 +115,7 @@ def sampling_plan(run: Run, boxes: list[Result], gate: Result) -> Result:
     """Turn the budget into a number of steps, once: 20 timed steps, all replicas at work."""
     dynamics = run.config.dynamics
     settings = dynamics.model_dump(mode="json", exclude={"equilibration_part"})
-    step = Step("plan_sampling", 1, settings, {"gate": gate.hash, **_numbered("box", boxes)})
+    step = Step("plan_sampling", 2, settings, {"gate": gate.hash, **_numbered("box", boxes)})
 
     def work(folder: Path) -> None:
         n_steps, seconds = dynamics.steps_of_length(), None
@@ -146,7 +146,7 @@ def sample(run: Run, boxes: list[Result], plan: Result) -> Result:
     dynamics = run.config.dynamics
     step = Step(
         "sample_solution",
-        1,
+        2,
         {
             "n_steps": n_steps,
             "timestep_fs": dynamics.timestep_fs,
@@ -175,18 +175,20 @@ def conserve_energy(run: Run, box: Result, sampling: Result) -> Result:
     """Continue the first replica at constant energy and measure the drift."""
     conservation = run.config.conservation
     parameters = conservation.model_dump(mode="json")
-    step = Step("conserve_energy", 1, parameters, {"sampling": sampling.hash})
+    step = Step("conserve_energy", 2, parameters, {"sampling": sampling.hash})
 
     def work(folder: Path) -> None:
         from bjerrum.dynamics.conservation import conserve_energy as conserve
         from bjerrum.dynamics.conservation import require_conservation
         from bjerrum.dynamics.runner import read_end
+        from bjerrum.potential.fused.model import for_dynamics
         from bjerrum.potential.model import load_model
 
         atoms = _atoms(box)
+        potential = for_dynamics(load_model(str(run.model_folder))).potential
         outcome = conserve(
             atoms,
-            load_model(str(run.model_folder)).bind(list(atoms.symbols), atoms.cell.array),
+            potential.bind(list(atoms.symbols), atoms.cell.array),
             read_end(sampling.folder / "replica-0"),
             timestep_fs=conservation.timestep_fs,
             length_ps=conservation.length_ps,

@@ -27,9 +27,10 @@ from bjerrum.cli.doctor import doctor
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
 from bjerrum.cli.labels import label, sample, separations
 from bjerrum.cli.pairing import pairing
-from bjerrum.cli.potentials import check, committee, evaluate, export, simulate, train
+from bjerrum.cli.potentials import check, committee, evaluate, export, train
 from bjerrum.cli.scattering import scattering, screening
 from bjerrum.cli.serve import serve
+from bjerrum.cli.simulate import simulate
 from bjerrum.cli.solve import solve
 from bjerrum.cli.transport import transport
 from bjerrum.errors import BjerrumError, Interrupted

@@ -17,13 +17,13 @@ bench = typer.Typer(help="Measure speed, as ratios in one run.", no_args_is_help
 def bench_md(
     model: ModelName = "licl-nnp1",
     waters: Annotated[int, typer.Option(help="Size of the box.")] = 80,
-    steps: Annotated[int, typer.Option(help="Steps in a round.", min=1)] = 20,
+    steps: Annotated[int, typer.Option(help="Steps in a round.", min=1)] = 10,
     rounds: Annotated[
         int, typer.Option(help="Rounds; ours and the alternative take turns.", min=1)
     ] = 5,
     as_json: JsonFlag = False,
 ) -> None:
-    """Dynamics of a LiCl box, in steps/s, beside plain NequIP through ASE's Langevin."""
+    """Dynamics of a LiCl box, in ps per CPU hour, beside plain NequIP through ASE's Langevin."""
     from bjerrum.bench.md import bench_md as measure
     from bjerrum.boxes import build_box, equilibrate_box
     from bjerrum.potential.model import load_model
@@ -32,9 +32,11 @@ def bench_md(
     solution = Solution(Salt.parse("LiCl"), 2.78, 298.15)
     loaded = load_model(model)
     with Console() as console:
-        console.announce("Building the box", 0, 1)
+        console.announce("Building the boxes", 0, 2)
         box = equilibrate_box(build_box(solution, waters, seed=1), solution, time_ps=10, seed=1)
-        console.announce("Building the box", 1, 1)
+        console.announce("Building the boxes", 1, 2)
+        large = build_box(solution, 512, seed=1)
+        console.announce("Building the boxes", 2, 2)
         result = measure(
             loaded,
             box,
@@ -42,6 +44,7 @@ def bench_md(
             steps=steps,
             rounds=rounds,
             announce=console.announce,
+            large=large,
         )
     print_results(result, as_json)
 
@@ -159,4 +162,38 @@ def bench_cg(
             with_series=series,
             announce=console.announce,
         )
+    print_results(result, as_json)
+
+
+@bench.command("store")
+def bench_store(
+    steps: Annotated[int, typer.Option(help="Done one after another.", min=10)] = 300,
+    finished: Annotated[int, typer.Option(help="Of a campaign planned again.", min=10)] = 10_000,
+    profile: Annotated[
+        Path | None, typer.Option(help="Slurm profile: also tasks through pilot jobs.")
+    ] = None,
+    tasks: Annotated[int, typer.Option(help="Through pilot jobs.", min=10)] = 1000,
+    estimates: Annotated[
+        int, typer.Option(help="In the database that is queried; 0: leave it out.", min=0)
+    ] = 100_000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Overhead of steps, planning again, tasks through Slurm, and the database."""
+    from bjerrum.bench.store import bench_store as measure
+    from bjerrum.errors import InputError
+    from bjerrum.execution.profile import SlurmProfile, read_profile
+
+    site = None if profile is None else read_profile(profile)
+    if site is not None and not isinstance(site, SlurmProfile):
+        raise InputError(f'{profile}: expected a profile with kind = "slurm"')
+    with Console() as console:
+        result = measure(
+            steps=steps, finished=finished, announce=console.announce, slurm=site, tasks=tasks
+        )
+        if estimates:
+            from bjerrum.bench.database import bench_database
+
+            result["details"]["database"] = bench_database(
+                stored=estimates, announce=console.announce
+            )
     print_results(result, as_json)

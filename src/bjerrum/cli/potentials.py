@@ -176,36 +176,6 @@ def export(
         typer.echo(str(path))
 
 
-def simulate(
-    model: ModelName,
-    box: Annotated[Path, typer.Option(help="First configuration, such as `build` writes.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="H5MD file to write.")],
-    time_ps: Annotated[float, typer.Option(help="Length of the run.")],
-    temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
-    timestep_fs: Annotated[float, typer.Option(help="Time step.")] = 1.0,
-    friction_per_ps: Annotated[float, typer.Option(help="Langevin; 0 for none (NVE).")] = 5.0,
-    frame_every_fs: Annotated[float, typer.Option(help="Time between frames.")] = 10.0,
-    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
-) -> None:
-    """Run dynamics of a box with a model; the same command goes on after an interruption."""
-    from bjerrum.dynamics.single import SimulationSpec, simulate_box
-    from bjerrum.specification import validate_spec
-
-    given = {
-        "time_ps": time_ps,
-        "temperature": temperature,
-        "timestep_fs": timestep_fs,
-        "friction_per_ps": friction_per_ps,
-        "frame_every_fs": frame_every_fs,
-        "seed": seed,
-    }
-    with Console() as console:
-        simulate_box(
-            model, box, validate_spec(given, SimulationSpec, "simulate"), output, console.announce
-        )
-    typer.echo(str(output))
-
-
 def _configuration(path: Path | None) -> Atoms:
     """Return the first frame of a file, or a LiCl box."""
     from bjerrum.boxes import build_box, equilibrate_box

@@ -54,9 +54,9 @@ class Reading:
     frame_interval_ps: float | None = None
 
     def run(self, path: Path) -> Iterator[TrajectoryChunk]:
-        """Yield the chunks of one run without its start."""
+        """Yield the chunks of one run without its start and without frames that are marked."""
         from bjerrum.properties.structure import after
-        from bjerrum.trajectory import iterate_frames
+        from bjerrum.trajectory import iterate_frames, without_marked
 
         chunks = iterate_frames(
             path,
@@ -65,7 +65,7 @@ class Reading:
             cell=self.cell,
             frame_interval_ps=self.frame_interval_ps,
         )
-        yield from after(chunks, self.skip_ps, str(path))
+        yield from after(without_marked(chunks), self.skip_ps, str(path))
 
 
 def assignments(items: tuple[str, ...] | list[str], option: str, example: str) -> dict[str, str]:

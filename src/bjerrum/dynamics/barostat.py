@@ -18,7 +18,7 @@ from bjerrum.units import EV_PER_ANGSTROM3_IN_BAR, PS_IN_FS, thermal_energy
 
 COMPRESSIBILITY = 4.5e-5
 """1/bar, of water near room temperature; it sets how fast the volume moves, not where to."""
-LARGEST_STEP = 0.02
+LARGEST_STEP = 0.15
 """Of ln V in one move: a run that wants more is not near equilibrium."""
 
 

@@ -100,16 +100,18 @@ def _pressures(state: State, virial: FloatArray, cell: FloatArray) -> dict[str, 
     return row | {f"stress_{name}": -float(tensor[a, b]) for name, a, b in _STRESS}
 
 
-def write_record(folder: Path, atoms: Atoms, watch: Watch, timestep_fs: float) -> None:
-    """Write what the watch saw in all chunks: a record, and the configurations for relabelling."""
+def write_record(folder: Path, atoms: Atoms, watch: Watch, timestep_fs: float) -> dict[str, Any]:
+    """Write and return what the watch saw in all chunks; keep configurations for relabelling."""
     events: list[dict[str, Any]] = []
     frames: list[Atoms] = []
     for chunk in read_chunks(folder):
         events += chunk.events
         frames += _flagged_frames(atoms, chunk)
-    write_json(folder / RECORD, summarise(events, watch, timestep_fs))
+    record = summarise(events, watch, timestep_fs)
+    write_json(folder / RECORD, record)
     if frames:
         write_frames(folder / FLAGGED, frames)
+    return record
 
 
 def _flagged_frames(atoms: Atoms, chunk: Chunk) -> list[Atoms]:

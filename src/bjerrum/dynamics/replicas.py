@@ -1,4 +1,7 @@
-"""Several independent trajectories side by side, one process each, one core or more each."""
+"""Several independent trajectories side by side, one process each, one core or more each.
+
+They may differ in everything: salt, concentration, temperature, seed.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from bjerrum.dynamics.runner import Dynamics, run_dynamics
+from bjerrum.dynamics.runner import Extras, run_dynamics
+from bjerrum.dynamics.settings import Dynamics, Setup
 from bjerrum.errors import ExternalError
 from bjerrum.potential.protocol import ForceFunction
 
@@ -32,6 +36,7 @@ class Replica:
     atoms: Atoms
     dynamics: Dynamics
     folder: Path
+    setup: Setup = field(default_factory=Setup)
 
 
 @dataclass(frozen=True)
@@ -63,29 +68,32 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _bind(model: str, atoms: Atoms) -> ForceFunction:
+def _bind(model: str, replica: Replica) -> tuple[ForceFunction, Extras]:
     import torch  # slow to import, and only workers need it
 
+    from bjerrum.dynamics.assembly import assemble
     from bjerrum.potential.model import load_model
 
     torch.set_num_threads(_worker.threads)
-    return load_model(model).bind(list(atoms.symbols), atoms.cell.array)
+    return assemble(load_model(model), replica.atoms, replica.dynamics, replica.setup)
 
 
 def _run(model: str, replica: Replica, slot: int) -> float:
     """Run a replica to its end; return this process's peak memory in MiB."""
-    forces = _bind(model, replica.atoms)
+    forces, extras = _bind(model, replica)
 
     def on_step(step: int) -> None:
         _worker.counters[slot] = step
 
-    run_dynamics(replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step)
+    run_dynamics(
+        replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step, extras=extras
+    )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _time_steps(model: str, replica: Replica, slot: int) -> float:
     """Return the median wall seconds of a step, all replicas running at once."""
-    forces = _bind(model, replica.atoms)
+    forces, _ = _bind(model, replica)
     positions, seconds = replica.atoms.positions, []
     for step in range(TIMING_STEPS):
         begin = time.perf_counter()

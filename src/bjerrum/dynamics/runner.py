@@ -8,6 +8,7 @@ and an undisturbed one give the same bits on the same machine.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,10 +160,12 @@ def _integrate(run: _Run, velocities: FloatArray | None) -> None:
         chunk = _integrate_chunk(run, point, index)
         write_chunk(run.folder, index, chunk)
         point = chunk.end
-    chunks = (_as_trajectory(run, chunk) for chunk in read_chunks(run.folder))
-    write_trajectory(run.folder / TRAJECTORY, chunks)
+    facts = run.dynamics.metadata | dict(run.extras.facts)
     if run.observer is not None:
-        write_record(run.folder, run.atoms, run.observer.watch, run.dynamics.timestep_fs)
+        record = write_record(run.folder, run.atoms, run.observer.watch, run.dynamics.timestep_fs)
+        facts |= {"watchdog_events": record["n_events"], "watchdog": json.dumps(record)}
+    chunks = (_as_trajectory(run, chunk) for chunk in read_chunks(run.folder))
+    write_trajectory(run.folder / TRAJECTORY, chunks, facts)
     with atomic_path(run.folder / END) as temporary, temporary.open("wb") as file:
         np.savez(file, positions=point.positions, velocities=point.velocities)
 
@@ -176,7 +179,6 @@ def _as_trajectory(run: _Run, chunk: Chunk) -> TrajectoryChunk:
         positions=chunk.positions,
         velocities=chunk.velocities,
         observables=chunk.observables,
-        metadata=run.dynamics.metadata | dict(run.extras.facts),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -94,11 +95,25 @@ class Dynamics:
             "friction_per_ps": 0.0 if self.friction_per_ps is None else self.friction_per_ps,
         }
         if self.hydrogen_mass is not None:
-            facts["hydrogen_mass_amu"] = self.hydrogen_mass
+            facts["repartitioned_hydrogen_mass_amu"] = self.hydrogen_mass
             facts["configurational_only"] = 1
         if self.pressure_bar is not None:
             facts["pressure_bar"] = self.pressure_bar
         return facts
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How forces are evaluated and what is watched.
+
+    evaluation  "fused" (compiled), "plain", or "auto": the faster that works
+    on_event    what the watch does: "continue", "stop" or "off"
+    inner       the cheap potential of multiple time steps, as JSON values
+    """
+
+    evaluation: Literal["auto", "fused", "plain"] = "auto"
+    on_event: Literal["continue", "stop", "off"] = "continue"
+    inner: dict[str, Any] | None = None
 
 
 def masses_of(atoms: Atoms, hydrogen_mass: float | None) -> FloatArray:

@@ -59,9 +59,10 @@ class VerletList:
 
     def _search_if_needed(self, positions: FloatArray) -> None:
         if self._anchor is None or not _largest_move(positions, self._anchor) <= self.skin / 2:
-            self._find(positions)  # also for NaN, which vesin refuses
+            self.find(positions)  # also for NaN, which vesin refuses
 
-    def _find(self, positions: FloatArray) -> None:
+    def find(self, positions: FloatArray) -> None:
+        """Search the pairs at these positions, whatever was found before."""
         first, second, shifts = self._search.compute(
             positions, self._cell, periodic=True, quantities="ijS"
         )

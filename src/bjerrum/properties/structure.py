@@ -35,7 +35,7 @@ from bjerrum.properties.rdf import (
     half_width,
 )
 from bjerrum.properties.statistics import estimate_function, estimate_mean, mean_statistics
-from bjerrum.trajectory import TrajectoryChunk, iterate_frames
+from bjerrum.trajectory import TrajectoryChunk, iterate_frames, without_marked
 
 BIN_WIDTH: Final = 0.05
 """Angstrom. Of the published g(r) of LiCl, rebinned, peak positions move by 0.001 angstrom and
@@ -117,7 +117,7 @@ def analyse_structure(
     pairs    such as ["Li-O"]: O around Li; default all, ordered as in :func:`all_pairs`
     r_max    angstrom, at most half the box (the default), rounded down to whole bins
     bin_width  angstrom
-    skip_ps  leave out frames up to this time
+    skip_ps  leave out frames up to this time; frames that the watchdog marked are left out too
     topology, elements, cell, frame_interval_ps  see :func:`bjerrum.trajectory.iterate_frames`
     beyond_half_box  up to the corners of a cubic box, or to r_max
     Raises InputError or FrameError for unusable input, SeriesTooShort for a single frame.
@@ -137,7 +137,7 @@ def analyse_structure(
             else source
         )
         edges = replicas[0].edges if replicas else None
-        late = after(chunks, skip_ps, name)
+        late = after(without_marked(chunks), skip_ps, name)
         replicas.append(_count(late, pairs, r_max, bin_width, edges, name, beyond_half_box))
     if sum(replica.n_frames for replica in replicas) == 1:
         raise SeriesTooShort("a single frame gives no error bars", n_effective=1)

@@ -119,6 +119,7 @@ def _read(
                 name=name,
             )
             metadata = chunk.metadata
+            _require_physical_times(metadata, name)
         accumulator.add(chunk)
         for key in ("kinetic_temperature", *STRESS_NAMES):
             if key in chunk.observables:
@@ -136,6 +137,16 @@ def _read(
         name,
     )
     return paths, extra
+
+
+def _require_physical_times(metadata: Mapping[str, str | int | float], name: str) -> None:
+    """Refuse runs whose masses were changed: their configurations are right, their times not."""
+    if metadata.get("configurational_only"):
+        raise InputError(
+            f"{name}: was run with hydrogens of "
+            f"{metadata.get('repartitioned_hydrogen_mass_amu', '?')} amu, for configurations only; "
+            "transport needs a run with natural masses"
+        )
 
 
 def _require_same(runs: Sequence[Paths]) -> None:

@@ -14,7 +14,12 @@ import numpy as np
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
-from bjerrum.trajectory.chunk import OBSERVABLE_UNITS, TrajectoryChunk, compact_cells
+from bjerrum.trajectory.chunk import (
+    OBSERVABLE_UNITS,
+    TrajectoryChunk,
+    compact_cells,
+    without_marked,
+)
 from bjerrum.trajectory.formats import read_foreign
 from bjerrum.trajectory.h5md import check_reading, read_h5md, write_trajectory
 
@@ -24,6 +29,7 @@ __all__ = [
     "compact_cells",
     "iterate_frames",
     "read_h5md",
+    "without_marked",
     "write_trajectory",
 ]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -91,6 +91,32 @@ class TrajectoryChunk:
         if unit is None:
             raise FrameError(f"observable {observable!r} has no unit: name it in units")
         return unit
+
+
+def without_marked(chunks: Iterable[TrajectoryChunk]) -> Iterator[TrajectoryChunk]:
+    """Yield the chunks without the frames that the watchdog of the dynamics marked.
+
+    A trajectory without such marks passes as it is; nothing is removed from the file.
+    """
+    for chunk in chunks:
+        marks = chunk.observables.get("watchdog")
+        if marks is None or not marks.any():
+            yield chunk
+        elif (marks == 0).any():
+            yield frames_of(chunk, np.flatnonzero(marks == 0))
+
+
+def frames_of(chunk: TrajectoryChunk, index: IntArray) -> TrajectoryChunk:
+    """Return the frames of a chunk with these numbers."""
+    return replace(
+        chunk,
+        cell=chunk.cells[index],
+        steps=chunk.steps[index],
+        times_ps=None if chunk.times_ps is None else chunk.times_ps[index],
+        positions=chunk.positions[index],
+        velocities=None if chunk.velocities is None else chunk.velocities[index],
+        observables={key: series[index] for key, series in chunk.observables.items()},
+    )
 
 
 def _check_array(

@@ -153,4 +153,37 @@ void wall(int64_t n, const int32_t* type, const double* position, int64_t n_pair
   *energy = total;
 }
 
+// Pair terms of a cheap inner potential: each kind of pair has cubic pieces on even intervals and
+// goes on linearly below and (kinds that do not vanish there) above. kind: (n_types, n_types, 2),
+// the last index 1 within a molecule; -1 for none. Every pair comes twice.
+void pair_terms(int64_t n, const int32_t* type, const int64_t* molecule, const double* position,
+                int64_t n_pairs, const int64_t* first, const int64_t* second, const double* offset,
+                int32_t n_types, const int32_t* kind, int32_t n_pieces, const double* low,
+                const double* high, const double* pieces, const int32_t* ends, double* energy,
+                double* force) {
+  double total = 0;
+  std::memset(force, 0, 3 * n * sizeof(double));
+  for (int64_t p = 0; p < n_pairs; ++p) {
+    const int64_t i = first[p], j = second[p];
+    const int32_t k = kind[2 * (type[i] * n_types + type[j]) + (molecule[i] == molecule[j])];
+    if (k < 0) continue;
+    double d[3], square = 0;
+    for (int a = 0; a < 3; ++a) {
+      d[a] = position[3 * j + a] - position[3 * i + a] + offset[3 * p + a];
+      square += d[a] * d[a];
+    }
+    if (ends[k] && !(square < high[k] * high[k])) continue;
+    const double r = std::sqrt(square), width = (high[k] - low[k]) / n_pieces;
+    const double inside = r < low[k] ? low[k] : (r > high[k] ? high[k] : r);
+    int piece = static_cast<int>((inside - low[k]) / width);
+    if (piece > n_pieces - 1) piece = n_pieces - 1;
+    const double t = (inside - low[k]) / width - piece;
+    const double* c = pieces + 4 * (static_cast<int64_t>(k) * n_pieces + piece);
+    const double slope = (c[1] + t * (2 * c[2] + 3 * t * c[3])) / width;
+    total += 0.5 * (c[0] + t * (c[1] + t * (c[2] + t * c[3])) + slope * (r - inside));
+    for (int a = 0; a < 3; ++a) force[3 * i + a] += slope / r * d[a];
+  }
+  *energy = total;
+}
+
 }

@@ -8,6 +8,7 @@ it the overhead of small tensors, which is as long as the compiled network takes
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
 from importlib import resources
@@ -30,19 +31,22 @@ _CUTOFF_PER_LENGTH = 0.95
 """Real-space cutoff in units of V^(1/3): balances the two sums for a few dozen ions."""
 
 
-def _library() -> Any:
-    import ctypes
-
+def classical_library() -> Any:
+    """Return the compiled functions of ``classical.cpp``."""
     source = resources.files("bjerrum.potential.fused").joinpath("classical.cpp").read_text("utf-8")
     library = load_library(source)
     pointer, integer, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-    library.ewald.restype = library.wall.restype = None
+    library.ewald.restype = library.wall.restype = library.pair_terms.restype = None
     library.ewald.argtypes = [
         integer, *[pointer] * 4, real, real, pointer, integer, *[pointer] * 6,
     ]  # fmt: skip
     library.wall.argtypes = [
-        integer, pointer, pointer, integer, *[pointer] * 3, integer, pointer, pointer,
+        integer, pointer, pointer, integer, *[pointer] * 3, ctypes.c_int32, pointer, pointer,
         *[real] * 4, *[pointer] * 5,
+    ]  # fmt: skip
+    library.pair_terms.argtypes = [
+        integer, pointer, pointer, pointer, integer, *[pointer] * 3, ctypes.c_int32, pointer,
+        ctypes.c_int32, *[pointer] * 6,
     ]  # fmt: skip
     return library
 
@@ -57,7 +61,7 @@ class BoundEwald:
         self._charged = np.flatnonzero(charges)
         self._charges = charges[self._charged]
         self._prefactor = COULOMB_CONSTANT / baseline.dielectric_constant
-        self._library = _library()
+        self._library = classical_library()
         self._set_cell(np.ascontiguousarray(cell, dtype=np.float64), baseline.accuracy)
 
     def _set_cell(self, cell: FloatArray, accuracy: float) -> None:
@@ -115,7 +119,7 @@ class BoundWall:
     """The wall for fixed elements; it takes the pairs that the network's list found."""
 
     def __init__(self, wall: Repulsion, elements: Sequence[str]) -> None:
-        self._library = _library()
+        self._library = classical_library()
         index = {element: k for k, element in enumerate(elements)}
         self._numbers = np.array([atomic_numbers[element] for element in elements], dtype=float)
         self._outer = np.zeros((len(elements), len(elements)))

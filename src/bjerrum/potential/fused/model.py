@@ -84,7 +84,7 @@ class BoundFused:
     def __init__(self, model: FusedModel, symbols: list[str], cell: FloatArray) -> None:
         self._networks = model.networks
         self._types = [_types(network, symbols) for network in model.networks]
-        self._ewald = BoundEwald(model.model.baseline, symbols, cell)
+        self.coulomb = BoundEwald(model.model.baseline, symbols, cell)
         wall = model.model.repulsion
         self._wall = None if wall is None else BoundWall(wall, model.elements)
         reach = max(model.cutoff, 0.0 if self._wall is None else self._wall.reach)
@@ -116,7 +116,7 @@ class BoundFused:
             for network, types in zip(self._networks, self._types, strict=True)
         ]
         energy, forces, virial = (sum(part) / len(results) for part in zip(*results, strict=True))
-        coulomb = self._ewald(positions)
+        coulomb = self.coulomb(positions)
         terms = {"network": float(energy), "coulomb": coulomb.energy}
         forces, virial = forces + coulomb.forces, virial + coulomb.virial
         if self._wall is not None:

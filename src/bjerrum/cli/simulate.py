@@ -1,0 +1,105 @@
+"""``simulate``: dynamics of boxes with a model, one or many side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bjerrum.cli.options import ModelName
+from bjerrum.console import Console
+from bjerrum.errors import InputError
+
+if TYPE_CHECKING:
+    from bjerrum.dynamics.single import SimulationSpec
+
+
+def simulate(
+    model: ModelName,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="H5MD file; a folder for several boxes.")
+    ],
+    box: Annotated[
+        Path | None, typer.Option(help="First configuration, such as `build` writes.")
+    ] = None,
+    salt: Annotated[
+        str | None, typer.Option(help="Instead of a box: formula, such as LiCl.")
+    ] = None,
+    molality: Annotated[
+        list[float] | None, typer.Option(help="mol per kg of water; repeat it for several boxes.")
+    ] = None,
+    waters: Annotated[int, typer.Option(help="Water molecules of each box.", min=8)] = 80,
+    replicas: Annotated[int, typer.Option(help="Boxes of each molality.", min=1)] = 1,
+    time_ps: Annotated[float | None, typer.Option(help="Length of each run.")] = None,
+    budget_minutes: Annotated[
+        float | None, typer.Option(help="Instead of a length: wall time of a single run.", min=0.1)
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Kelvin.")] = 298.15,
+    timestep_fs: Annotated[float, typer.Option(help="Time step; the outer one of several.")] = 1.0,
+    friction_per_ps: Annotated[float, typer.Option(help="Langevin; 0 for none (NVE).")] = 5.0,
+    frame_every_fs: Annotated[float, typer.Option(help="Time between frames.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+    inner_steps: Annotated[
+        int, typer.Option(help="Steps of a cheap fitted potential in each time step.")
+    ] = 1,
+    hydrogen_mass: Annotated[
+        float | None, typer.Option(help="amu; configurations only, times mean nothing.")
+    ] = None,
+    pressure_bar: Annotated[
+        float | None, typer.Option(help="Constant pressure; default: constant volume.")
+    ] = None,
+    velocities: Annotated[bool, typer.Option("--velocities", help="Keep velocities.")] = False,
+    watch: Annotated[
+        str, typer.Option(help="On a broken bond and the like: continue, stop, or off.")
+    ] = "continue",
+    evaluation: Annotated[
+        str, typer.Option(help="auto, fused (compiled network) or plain.")
+    ] = "auto",
+) -> None:
+    """Run dynamics with a model; the same command goes on after an interruption."""
+    from bjerrum.dynamics.single import SimulationSpec, simulate_box
+    from bjerrum.specification import validate_spec
+
+    if (time_ps is None) == (budget_minutes is None):
+        raise InputError("give --time-ps or --budget-minutes")
+    if (box is None) == (salt is None) or (salt is None) != (not molality):
+        raise InputError("give --box, or --salt and --molality")
+    given = {
+        "time_ps": 1.0 if time_ps is None else time_ps,
+        "temperature": temperature,
+        "timestep_fs": timestep_fs,
+        "friction_per_ps": friction_per_ps,
+        "frame_every_fs": frame_every_fs,
+        "seed": seed,
+        "inner_steps": inner_steps,
+        "hydrogen_mass": hydrogen_mass,
+        "pressure_bar": pressure_bar,
+        "keep_velocities": velocities,
+        "on_event": watch,
+        "evaluation": evaluation,
+    }
+    spec = validate_spec(given, SimulationSpec, "simulate")
+    with Console() as console:
+        if box is not None:
+            simulate_box(model, box, spec, output, console.announce, budget_minutes=budget_minutes)
+        elif budget_minutes is not None:
+            raise InputError("--budget-minutes is for a single box; give --time-ps")
+        else:
+            _simulate_many(
+                model, str(salt), molality or [], waters, replicas, spec, output, console
+            )
+    typer.echo(str(output))
+
+
+def _simulate_many(
+    model: str, salt: str, molalities: list[float], waters: int, replicas: int,
+    spec: SimulationSpec, output: Path, console: Console,
+) -> None:  # fmt: skip
+    from bjerrum.dynamics.several import simulate_several
+    from bjerrum.system import Salt, Solution
+
+    if output.suffix == ".h5":
+        raise InputError(f"{output}: expected a folder for the trajectories of several boxes")
+    solutions = [Solution(Salt.parse(salt), m, spec.temperature) for m in molalities]
+    simulate_several(model, solutions, waters, replicas, spec, output, console.announce)

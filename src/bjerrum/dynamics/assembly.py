@@ -1,0 +1,73 @@
+"""From a model and a box to what a run needs: compiled forces, a watch, an inner potential."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from bjerrum.dynamics.runner import Extras
+from bjerrum.dynamics.settings import Dynamics, Setup
+from bjerrum.dynamics.watchdog import Watch, watch_for
+from bjerrum.errors import InputError, PhysicsCheckFailed
+from bjerrum.potential.fused.inner import InnerPotential
+from bjerrum.potential.fused.model import Fast, for_dynamics
+from bjerrum.potential.model import Model
+from bjerrum.potential.protocol import ForceFunction
+
+TRUSTED_DIFFERENCE = 1e-4
+"""eV/angstrom: compiled and plain forces of the first configuration differ by less, or the run does
+not start. Rounding leaves 1e-5 at most."""
+
+
+def assemble(
+    model: Model, atoms: Atoms, dynamics: Dynamics, setup: Setup
+) -> tuple[ForceFunction, Extras]:
+    """Return bound forces and the extras of a run.
+
+    Raises InputError for constant pressure without compiled forces, or for multiple time steps
+    without an inner potential; PhysicsCheckFailed if compiled and plain forces differ.
+    """
+    fast = for_dynamics(model, setup.evaluation)
+    symbols = list(atoms.symbols)
+    forces = fast.potential.bind(symbols, atoms.cell.array)
+    if fast.how == "fused":
+        _require_same(model, forces, atoms)
+    elif dynamics.pressure_bar is not None:
+        raise InputError(f"constant pressure needs the compiled network: {fast.reason}")
+    if dynamics.inner_steps > 1 and setup.inner is None:
+        raise InputError("multiple time steps need an inner potential: fit one first")
+    inner = None if setup.inner is None else InnerPotential.from_json(setup.inner)
+    return forces, Extras(
+        rebind=lambda cell: fast.potential.bind(symbols, cell),
+        inner=None if inner is None else lambda cell: inner.bind(symbols, cell),
+        watch=_watch(model, setup),
+        facts=_facts(model, fast),
+    )
+
+
+def _watch(model: Model, setup: Setup) -> Watch | None:
+    if setup.on_event == "off":
+        return None
+    return watch_for(model.repulsion, on_event=setup.on_event)
+
+
+def _facts(model: Model, fast: Fast) -> tuple[tuple[str, str | int | float], ...]:
+    facts: dict[str, str | int | float] = {
+        "model": model.card.name,
+        "model_weights_sha256": model.card.weights_sha256,
+        "evaluation": fast.how,
+    }
+    return tuple(facts.items())
+
+
+def _require_same(model: Model, forces: ForceFunction, atoms: Atoms) -> None:
+    """Compare the compiled with the plain forces once, on the configuration that is to be run."""
+    ours = forces(atoms.positions).forces
+    plain = model.bind(list(atoms.symbols), atoms.cell.array)(atoms.positions).forces
+    difference = float(np.abs(ours - plain).max())
+    allowed = TRUSTED_DIFFERENCE * max(1.0, float(np.abs(plain).max()) / 10)
+    if not difference <= allowed:
+        raise PhysicsCheckFailed(
+            f"compiled and plain forces differ by {difference:.2g} eV/angstrom (limit "
+            f"{allowed:.2g}); run with --evaluation plain and report this"
+        )

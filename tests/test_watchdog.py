@@ -1,0 +1,163 @@
+"""The watch: each thing it looks for is shown to it once; marks, records and flagged frames."""
+
+from __future__ import annotations
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+
+from bjerrum.dynamics.recording import FLAGGED, RECORD, summarise
+from bjerrum.dynamics.runner import Extras, run_dynamics
+from bjerrum.dynamics.settings import Dynamics
+from bjerrum.dynamics.watchdog import REASONS, Observer, Watch, bit_of
+from bjerrum.errors import PhysicsCheckFailed
+from bjerrum.estimate import Evaluation
+from bjerrum.trajectory import read_h5md
+from conftest import water_box
+
+ATOMS = water_box(12, edge=9.3, seed=3)
+WATCH = Watch(stride=2, closest=((("Cl", "Li"), 2.0), (("Li", "O"), 1.6)))
+
+
+def look(positions, watch=WATCH, **options):
+    observer = Observer(watch, ATOMS, 300.0)
+    return observer.look(7, positions, ATOMS.cell.array, options.pop("energy", 0.0), **options)
+
+
+def reasons(events):
+    return [event.reason for event in events]
+
+
+def index(symbol):
+    return next(i for i, s in enumerate(ATOMS.symbols) if s == symbol)
+
+
+def test_an_undisturbed_box_is_left_alone():
+    assert look(ATOMS.positions) == []
+    assert look(ATOMS.positions + 100 * ATOMS.cell.array[0]) == []
+
+
+def test_a_proton_on_an_ion_is_seen_twice():
+    """It left its oxygen, and it has a new partner: the published run that was thrown away."""
+    positions = ATOMS.positions.copy()
+    positions[1] = positions[index("Li")] + [0.8, 0, 0]
+    events = look(positions)
+    assert reasons(events) == ["broken O-H bond", "new bond to H"]
+    assert events[0].atoms == (1,)
+    assert set(events[1].atoms) == {1, index("Li")}
+
+
+def test_ions_closer_than_the_data():
+    positions = ATOMS.positions.copy()
+    positions[index("Cl")] = positions[index("Li")] + [0, 1.9, 0]
+    (event,) = (e for e in look(positions) if e.reason == "atoms too close")
+    assert event.value == pytest.approx(1.9)
+    assert event.limit == 2.0
+    assert set(event.atoms) == {index("Li"), index("Cl")}
+
+
+def test_committee_energy_and_holes():
+    spread = np.zeros(len(ATOMS))
+    spread[5] = 0.9
+    assert reasons(look(ATOMS.positions, spread=spread)) == ["committee disagrees"]
+    observer = Observer(WATCH, ATOMS, 300.0)
+    cell = ATOMS.cell.array
+    assert observer.look(1, ATOMS.positions, cell, 0.0) == []
+    assert observer.look(2, ATOMS.positions, cell, 0.5) == []
+    assert reasons(observer.look(3, ATOMS.positions, cell, 5.0)) == ["energy runs away"]
+    observer.reset()
+    assert observer.look(4, ATOMS.positions, cell, 0.0) == []
+    wide = 3 * ATOMS.cell.array
+    torn = ATOMS.positions.copy()
+    torn[index("Cl")] += 12.0
+    found = observer.look(5, torn, wide, 0.0)
+    assert "torn liquid" in reasons(found)
+
+
+def test_frozen_is_a_small_move_of_oxygens():
+    observer = Observer(WATCH, ATOMS, 300.0)
+    random = np.random.default_rng(1)
+    still = ATOMS.positions + 0.1 * random.standard_normal((len(ATOMS), 3))
+    assert reasons(observer.frozen(9, still, ATOMS.positions)) == ["frozen"]
+    moved = ATOMS.positions + 1.0 * random.standard_normal((len(ATOMS), 3))
+    assert observer.frozen(9, moved, ATOMS.positions) == []
+    assert reasons(observer.frozen(9, still + 5.0, ATOMS.positions)) == ["frozen"]
+
+
+class Puller:
+    """Harmonic wells; one hydrogen's well is elsewhere, so that it is torn off."""
+
+    def __init__(self, target):
+        self.sites = ATOMS.positions.copy()
+        self.sites[1] = target
+
+    def __call__(self, positions):
+        d = positions - self.sites
+        return Evaluation(float((d**2).sum()), -2.0 * d)
+
+
+DYNAMICS = Dynamics(
+    timestep_fs=1.0, n_steps=40, temperature=300.0, friction_per_ps=50.0, frame_stride=4,
+    chunk_frames=5, seed=3,
+)  # fmt: skip
+
+
+def test_a_torn_proton_is_marked_recorded_and_kept(tmp_path):
+    target = ATOMS.positions[1] + 0.8 * (ATOMS.positions[1] - ATOMS.positions[0])
+    watch = Watch(stride=2, energy_sigmas=1e9)
+    run_dynamics(ATOMS, Puller(target), DYNAMICS, tmp_path, extras=Extras(watch=watch))
+    (chunk,) = read_h5md(tmp_path / "trajectory.h5")
+    marks = chunk.observables["watchdog"].astype(int)
+    assert marks[0] & bit_of(["broken O-H bond"]) or marks[-1] & bit_of(["broken O-H bond"])
+    assert (marks > 0).any()
+    record = json.loads((tmp_path / RECORD).read_text())
+    assert record["reasons"]["broken O-H bond"]["worst"]["atoms"] == [1]
+    assert record["n_events"] >= 1
+    frames = ase.io.read(tmp_path / FLAGGED, index=":")
+    assert "broken O-H bond" in frames[0].info["reason"]
+    assert frames[0].info["step"] % 2 == 0
+
+
+def test_or_it_stops(tmp_path):
+    target = ATOMS.positions[1] + 0.8 * (ATOMS.positions[1] - ATOMS.positions[0])
+    watch = Watch(stride=2, on_event="stop", energy_sigmas=1e9)
+    with pytest.raises(PhysicsCheckFailed, match="stopped by the watch at step"):
+        run_dynamics(ATOMS, Puller(target), DYNAMICS, tmp_path, extras=Extras(watch=watch))
+    (frame,) = ase.io.read(tmp_path / FLAGGED, index=":")
+    assert "O-H" in frame.info["reason"]
+
+
+def test_a_calm_run_is_not_marked(tmp_path):
+    calm = Puller(ATOMS.positions[1])
+    run_dynamics(ATOMS, calm, DYNAMICS, tmp_path, extras=Extras(watch=Watch(stride=2)))
+    (chunk,) = read_h5md(tmp_path / "trajectory.h5")
+    assert (chunk.observables["watchdog"] == 0).all()
+    assert json.loads((tmp_path / RECORD).read_text())["n_events"] == 0
+    assert not (tmp_path / FLAGGED).exists()
+
+
+def test_spans_join_looks_that_follow_one_another():
+    event = {"atoms": [], "limit": 1.0, "unit": "angstrom", "reason": "frozen", "value": 0.1}
+    events = [event | {"step": step} for step in (10, 12, 14, 30, 40, 42)]
+    record = summarise(events, Watch(stride=2), timestep_fs=0.5)
+    assert record["reasons"]["frozen"]["spans_ps"] == [
+        [0.005, 0.007],
+        [0.015, 0.015],
+        [0.02, 0.021],
+    ]
+    assert record["reasons"]["frozen"]["n_looks"] == 6
+
+
+def test_every_reason_has_a_bit_of_its_own():
+    assert sorted(bit_of([reason]) for reason in REASONS) == [2**k for k in range(len(REASONS))]
+    assert bit_of(["frozen", "frozen", "torn liquid"]) == bit_of(["frozen"]) + bit_of(
+        ["torn liquid"]
+    )
+
+
+def test_atoms_without_water():
+    ions = Atoms("LiCl", [[0, 0, 0], [3, 0, 0]], cell=[9] * 3, pbc=True)
+    assert Observer(WATCH, ions, 300.0).look(1, ions.positions, ions.cell.array, 0.0) == []
