@@ -31,6 +31,7 @@ class TrainingRequest:
     start         a model to start from
     new_baseline  its baseline may be another
     max_minutes   stop after this time; the same request goes on later
+    compiled      train with compiled code on the CPU if that is possible
     """
 
     spec: TrainingSpec
@@ -40,6 +41,7 @@ class TrainingRequest:
     start: StartingPoint | None = None
     new_baseline: bool = False
     max_minutes: float | None = None
+    compiled: bool = True
 
 
 def train_model(
@@ -70,7 +72,12 @@ def train_model(
             new_baseline=request.new_baseline,
             member=member,
         )
-        train(prepared, progress=progress, max_minutes=request.max_minutes)
+        train(
+            prepared,
+            progress=progress,
+            max_minutes=request.max_minutes,
+            compiled=request.compiled,
+        )
         n_test = len(dataset.of_blocks(prepared.split.test))
         return pack_model(
             prepared,

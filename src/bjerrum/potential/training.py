@@ -26,6 +26,7 @@ from nequip.utils.global_state import set_global_state
 from bjerrum.errors import InputError, ModelError
 from bjerrum.files import write_json
 from bjerrum.memory import reuse_freed_memory
+from bjerrum.potential.fused.attach import compile_training
 from bjerrum.potential.preparation import PROVENANCE, PreparedTraining, prepare
 from bjerrum.potential.rounds import (
     LAST,
@@ -47,11 +48,16 @@ HORIZON = "horizon.json"
 
 
 def train(
-    prepared: PreparedTraining, *, progress: Progress, max_minutes: float | None = None
+    prepared: PreparedTraining,
+    *,
+    progress: Progress,
+    max_minutes: float | None = None,
+    compiled: bool = True,
 ) -> None:
     """Run or continue the training; the best weights so far are always in the folder.
 
     max_minutes  begin no round that would not end in this time, but at least one
+    compiled     use compiled code on the CPU if that is possible
     Raises PhysicsCheckFailed if the validation error becomes NaN, InputError if the training has
     already gone further than the steps that are wanted, ModelError if the checkpoint is damaged or
     that of another network.
@@ -67,7 +73,18 @@ def train(
     if checkpoint is None and prepared.start is not None:
         state = initial_state(prepared.start, prepared.elements, prepared.relatives)
         load_initial_state(module, state, prepared.start.folder)
-    trainer = lightning.Trainer(
+    if compiled:
+        compile_training(module, configuration["training_module"]["model"])
+    with _lightning_tamed(), _checkpoint_named(checkpoint), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's hints on workers, tree specs and srun
+        trainer = _trainer(prepared, progress, max_minutes)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)
+
+
+def _trainer(
+    prepared: PreparedTraining, progress: Progress, max_minutes: float | None
+) -> lightning.Trainer:
+    return lightning.Trainer(
         accelerator="auto",
         devices=1,
         max_epochs=prepared.n_rounds,
@@ -85,9 +102,6 @@ def train(
             Deadline(max_minutes),
         ],
     )
-    with _lightning_tamed(), _checkpoint_named(checkpoint), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's hints on workers and tree specs
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)
 
 
 @contextmanager
