@@ -19,8 +19,9 @@ from ase import Atoms
 
 from bjerrum.dynamics.integrators import langevin_step, maxwell_boltzmann, start
 from bjerrum.dynamics.rigid import rigid_langevin
-from bjerrum.errors import InputError, PhysicsCheckFailed
+from bjerrum.errors import FrameError, InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
+from bjerrum.frames import check_frame
 from bjerrum.potential.committee import force_spread
 from bjerrum.potential.model import Model
 from bjerrum.potential.protocol import BoundSum, ForceFunction
@@ -76,8 +77,18 @@ def explore(model: Model, box: Atoms, how: Exploration, *, seed: int) -> list[At
         frame = Atoms(symbols, x, cell=cell, pbc=True)
         frame.wrap()
         frame.info = {"explored_temperature_K": how.temperature}
-        frames.append(frame)
+        if not _overlaps(frame):
+            frames.append(frame)
     return frames
+
+
+def _overlaps(frame: Atoms) -> bool:
+    """Tell whether two nuclei are where no reference can label them."""
+    try:
+        check_frame(frame, "explored")
+    except FrameError:
+        return True
+    return False
 
 
 def nearest_pair(box: Atoms, model: Model) -> tuple[int, int]:

@@ -28,6 +28,9 @@ BOX, TRAJECTORY, FRAMES, LABELLED = (
 )
 FAILURES, STOPPED = "failures.json", "stopped.json"
 LABELS = "labels"
+LARGEST_FORCE = 20.0
+"""eV/angstrom. Thermal forces stay below half of it; a committee that knows little may explore what
+no liquid visits, and one such label would outweigh all others."""
 Inputs = dict[str, Path]
 Parameters = dict[str, Any]
 
@@ -184,4 +187,14 @@ def _collected(
             failures.append({**outcome, "log": str(result.folder)})
     calibration = [(k, frame) for (k, _), frame in zip(extra, raw, strict=False)]
     refined = reference.refine(raw[len(extra) :], calibration)
-    return [frame for frame in refined if frame is not None], failures
+    kept = []
+    for frame in refined:
+        if frame is None:
+            continue
+        largest = float(np.abs(frame.get_forces()).max())
+        if largest > LARGEST_FORCE:
+            reason = f"a force of {largest:.3g} eV/angstrom (limit {LARGEST_FORCE:g})"
+            failures.append({"status": "absurd", "reason": reason, "log": ""})
+        else:
+            kept.append(frame)
+    return kept, failures
