@@ -295,6 +295,7 @@ def test_deviations_are_in_combined_errors(database):
         estimate(found, standard_error=None, solution=near),
         estimate(found, solution=far),
         estimate(found, unit="kT", solution=near),
+        estimate(2.0, standard_error=None, **peak, solution=SolutionRecord("LiCl", 2.78, 298.15)),
         estimate(2.0, standard_error=0.03, **peak, solution=SolutionRecord("LiCl", 2.78, 298.15)),
     ]
     database.insert([replace(run(), estimates=given)])
@@ -302,11 +303,12 @@ def test_deviations_are_in_combined_errors(database):
     rows = [rows[e.hash_for(e.solution, model())] for e in given]
     assert rows[0]["deviation_sigma"] == pytest.approx(3.0)
     assert rows[0]["experiment"]["value"] == pytest.approx(found)
-    assert rows[1]["deviation_sigma"] is None  # no error bar on either side
+    assert rows[1]["deviation_sigma"] is None  # no error bar
     assert rows[2]["experiment"] is None  # measured at 25 C only
     assert rows[3]["experiment"] is None  # another unit
     # neutron diffraction, 1.96 +- 0.02 angstrom (Mason et al. 2015)
-    assert rows[4]["deviation_sigma"] == pytest.approx(0.04 / (0.03**2 + 0.02**2) ** 0.5)
+    assert rows[4]["deviation_sigma"] is None
+    assert rows[5]["deviation_sigma"] == pytest.approx(0.04 / (0.03**2 + 0.02**2) ** 0.5)
 
 
 def test_compare_puts_models_side_by_side(database):

@@ -202,10 +202,27 @@ def test_commands_from_folder_to_table(folder, command, tmp_path):
     assert json.loads(out)["before"] == json.loads(out)["after"]
 
 
+def test_a_stored_run_has_a_report_that_can_be_mailed(folder, command, tmp_path):
+    place, page = tmp_path / "r.sqlite", tmp_path / "page.html"
+    command("import", folder, "-d", place)
+    _, out, _ = command("list", "-d", place, "--runs", "--json")
+    for row in json.loads(out)["rows"]:
+        code, _, _ = command("report", row["hash"][:16], "-o", page, "-d", place)
+        text = page.read_text(encoding="utf-8")
+        assert (code, len(text) < 8_000_000) == (0, True)
+        assert "default-src 'none'" in text
+        assert "measure structure" in text or "solve thermodynamics" in text
+        if row["model"] == "licl-nnp1":
+            assert "1.950\xa0±\xa00.010" in text
+            assert "−0.4 σ" in text
+            assert "Mason" in text
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("list",),
+        ("report", "ffff", "-o", "x.html"),
         ("list", "--salt", "XxCl"),
         ("list", "--limit", "0"),
         ("show", "zz"),

@@ -748,8 +748,8 @@ def test_no_number_of_the_page_is_invented(plain: Results) -> None:
 def test_every_number_of_the_document_is_on_the_page(
     plain: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = page._environment()
-    monkeypatch.setattr(page, "_environment", lambda: environment)
+    environment = page.page_environment()
+    monkeypatch.setattr(page, "page_environment", lambda: environment)
     drawn = page._figures(read_document(plain))
     monkeypatch.setattr(page, "_figures", lambda document: drawn)
     before = shown(plain)

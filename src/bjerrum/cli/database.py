@@ -79,6 +79,26 @@ def show(
     print_results({"kind": kind, **found}, as_json) if as_json else _print_found(kind, found)
 
 
+@database.command("report")
+def report(
+    key: Annotated[str, typer.Argument(help="Hash of a run, or its first digits.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")],
+    place: DatabaseName = DEFAULT,
+) -> None:
+    """Write the report of a stored run as one HTML page, such as of a campaign's."""
+    from bjerrum.database import Database
+    from bjerrum.database.comparison import with_experiment
+    from bjerrum.database.queries import Filter, curves_of_run, list_estimates, show_run
+    from bjerrum.report.stored import write_stored_report
+
+    with Database.open(place, read_only=True) as opened:
+        run = show_run(opened, key)
+        rows = list_estimates(opened, Filter(run=run["hash"]), limit=None)
+        curves = curves_of_run(opened, run["hash"])
+    write_stored_report(run, with_experiment(rows), curves, output)
+    typer.echo(f"report: {output}")
+
+
 @database.command("compare")
 def compare(
     quantity: Annotated[str, typer.Option(help="Such as osmotic_coefficient.")],

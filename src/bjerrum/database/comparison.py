@@ -19,8 +19,8 @@ PLACE = ("salt", "molality_mol_per_kg", "temperature_K", "quantity", "subject", 
 def with_experiment(estimates: Iterable[Row]) -> list[Row]:
     """Return estimates with ``experiment`` (or None) and ``deviation_sigma`` beside each.
 
-    deviation_sigma = (value - measured)/sqrt(standard_error^2 + uncertainty^2); None where neither
-    has an error bar.
+    deviation_sigma = (value - measured)/sqrt(standard_error^2 + uncertainty^2); None for a value
+    without an error bar. An uncertainty that the source does not state counts as zero.
     """
     return [{**row, **_beside(row)} for row in estimates]
 

@@ -59,10 +59,12 @@ class Published:
     def deviation(self, value: float, standard_error: float | None) -> float | None:
         """Return (value - measured)/sqrt(standard_error^2 + uncertainty^2).
 
-        None where neither side has an error bar.
+        None for a value without an error bar; an uncertainty that the source does not state
+        counts as zero.
         """
-        sigma = math.hypot(standard_error or 0.0, self.uncertainty or 0.0)
-        return (value - self.value) / sigma if sigma > 0 else None
+        if not standard_error:
+            return None
+        return (value - self.value) / math.hypot(standard_error, self.uncertainty or 0.0)
 
 
 @lru_cache(maxsize=20_000)

@@ -138,6 +138,18 @@ def list_curves(
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
+def curves_of_run(database: Database, run: str) -> list[Row]:
+    """Return the curves of a run, by its whole hash, with their columns."""
+    query = (
+        select(Curve.quantity, Curve.subject, Curve.method, Curve.columns)
+        .join(RunCurve, RunCurve.curve == Curve.hash)
+        .where(RunCurve.run == run)
+        .order_by(Curve.quantity, Curve.subject, Curve.hash)
+    )
+    with database.reading() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
 def list_runs(
     database: Database, *, salt: str | None = None, campaign: str | None = None, limit: int = 1000
 ) -> list[Row]:
@@ -185,7 +197,7 @@ def show_run(database: Database, key: str) -> Row:
             .order_by(File.name)
         )
         curves = (
-            select(Curve.hash, Curve.quantity, Curve.subject, Curve.step)
+            select(Curve.hash, Curve.quantity, Curve.subject, Curve.step, Curve.method)
             .join(RunCurve, RunCurve.curve == Curve.hash)
             .where(RunCurve.run == found["hash"])
             .order_by(Curve.quantity, Curve.subject)

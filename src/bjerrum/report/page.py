@@ -75,13 +75,13 @@ def read_document(results: dict[str, Any]) -> RunDocument:
 
 def render_report(document: RunDocument) -> str:
     """Return the page as HTML text."""
-    environment = _environment()
-    scripts = [get_plotlyjs(), _source(environment, "report.js")]
+    environment = page_environment()
+    scripts = [get_plotlyjs(), page_source(environment, "report.js")]
     return environment.get_template("report.html.j2").render(
         document=document,
         scripts=[Markup(script) for script in scripts],
-        script_hashes=[_policy_hash(script) for script in scripts],
-        stylesheet=Markup(_source(environment, "report.css")),
+        script_hashes=[policy_hash(script) for script in scripts],
+        stylesheet=Markup(page_source(environment, "report.css")),
         **_figures(document),
     )
 
@@ -100,7 +100,8 @@ def _figures(document: RunDocument) -> dict[str, Any]:
     }
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return the templates of the reports; every value in them is escaped."""
     environment = Environment(
         loader=PackageLoader("bjerrum.report"),
         autoescape=True,
@@ -136,12 +137,13 @@ def _environment() -> Environment:
     return environment
 
 
-def _source(environment: Environment, name: str) -> str:
+def page_source(environment: Environment, name: str) -> str:
+    """Return a template's file as it is."""
     assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    return environment.loader.getpage_source(environment, name)[0]
 
 
-def _policy_hash(script: str) -> str:
+def policy_hash(script: str) -> str:
     """Return the hash by which the page's content security policy admits a script."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
