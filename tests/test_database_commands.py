@@ -263,7 +263,7 @@ def test_serve_refuses_what_it_cannot_do(monkeypatch, capsys, tmp_path):
         (("-d", tmp_path / "none.sqlite"), "there is no such database"),
         (("-d", place, "--token", "short"), "at least 16 characters"),
         (("-d", place, "--host", "no.such.host.invalid"), "cannot listen"),
-        (("-d", place, "--port", "70000"), "70000"),
+        (("-d", place, "--port", "70000"), "--port"),
     ):
         code, out, err = bjerrum(monkeypatch, capsys, "serve", *arguments)
         assert (code, out) == (2, "")

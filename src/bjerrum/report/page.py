@@ -140,7 +140,7 @@ def page_environment() -> Environment:
 def page_source(environment: Environment, name: str) -> str:
     """Return a template's file as it is."""
     assert environment.loader is not None
-    return environment.loader.getpage_source(environment, name)[0]
+    return environment.loader.get_source(environment, name)[0]
 
 
 def policy_hash(script: str) -> str:
