@@ -261,16 +261,17 @@ def run_coarse_series(run: Run) -> Result | None:
     Independent of this run's dynamics; None for a salt without such a model.
     """
     from bjerrum.coarse.model import load_coarse
-    from bjerrum.coarse.summary import SERIES_FILE, coarse_model_of, coarse_series
+    from bjerrum.coarse.summary import SERIES_FILE, coarse_model_of, coarse_series, series_time
 
     folder = coarse_model_of(run.solution.salt.formula)
     if folder is None:
         return None
     weights = load_coarse(str(folder)).card.weights_sha256
-    step = Step("coarse_series", 1, {}, {"model": weights})
+    time_ps = series_time(run.config.dynamics.length_ps)
+    step = Step("coarse_series", 1, {"time_ps": time_ps}, {"model": weights})
 
     def work(folder_of_step: Path) -> None:
-        write_json(folder_of_step / SERIES_FILE, coarse_series(folder, run.announce))
+        write_json(folder_of_step / SERIES_FILE, coarse_series(folder, time_ps, run.announce))
 
     return run.store.complete(step, work)
 

@@ -107,8 +107,9 @@ def _our_step(model: CoarseModel, n_ions: int, steps: int, timestep_fs: float) -
     (run,) = simulate_ions(
         model.potential, [_box(model, n_ions)], sampling, start=[start.frames[0]]
     )
-    heating = 2000 + round(5e3 / timestep_fs)
-    return (time.process_time() - begin) / (2 * (heating + run.n_frames * 20))
+    stride = max(1, round(sampling.frame_every_fs / timestep_fs))
+    before = 500 + round(5e3 / timestep_fs)
+    return (time.process_time() - begin) / (2 * (before + run.n_frames * stride))
 
 
 def _published_call(model: CoarseModel, calls: int) -> float:

@@ -107,10 +107,10 @@ def model_of_rdfs(
     return save_coarse(CoarseModel(card, refined.potential, coefficients[None].copy()), output)
 
 
-def _noise(r: FloatArray, runs: FloatArray, high: float) -> float:
-    """Return the mean over runs of int |g_run - mean of the others| dr, over sqrt(n)."""
+def _noise(r: FloatArray, runs: FloatArray, high: float) -> float | None:
+    """Return the mean over runs of int |g_run - mean| dr over sqrt(n - 1); None for one run."""
     if len(runs) < 2:
-        return float("nan")
+        return None
     mean = runs.mean(axis=0)
     each = [integrated_difference(r, run, mean, 1.5, high) for run in runs]
     return float(np.mean(each) / np.sqrt(len(runs) - 1))

@@ -30,7 +30,7 @@ FRAME_REACH: Final = 10.0
 COLLAPSE: Final = 0.6
 """Angstrom inside the shortest distance of the data: the wall stands there at 1.4 eV."""
 _CHUNK_FRAMES: Final = 200
-_HEAT_STEPS: Final = 2000
+_HEAT_STEPS: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ SERIES_FILE: Final = "series.json"
 CONCENTRATIONS: Final = (0.5, 1.25, 2.5)
 REPLICAS: Final = 8
 TIME_PS: Final = 100.0
+LEAST_PS: Final = 4.0
 N_PAIRS: Final = 24
 
 
@@ -39,15 +40,28 @@ def coarse_model_of(salt: str) -> Path | None:
     return folder
 
 
+def series_time(all_atom_ps: float | None) -> float:
+    """Return the time of each replica: TIME_PS, less where the all-atom run is a trial run.
+
+    all_atom_ps  the length that the user asked for; None where a time budget decides
+    """
+    return TIME_PS if all_atom_ps is None else min(TIME_PS, max(LEAST_PS, 100 * all_atom_ps))
+
+
 def coarse_series(
-    folder: Path, announce: Callable[[str, int, int], None] = lambda stage, done, total: None
+    folder: Path,
+    time_ps: float = TIME_PS,
+    announce: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Return the series of the shipped model, as plain data, with what the model is."""
+    """Return the series of the shipped model, as plain data, with what the model is.
+
+    time_ps  of each replica
+    """
     model = load_coarse(str(folder))
     sampling = Sampling(
         temperature=model.card.temperature_K,
-        time_ps=TIME_PS,
-        equilibration_ps=20.0,
+        time_ps=time_ps,
+        equilibration_ps=time_ps / 5,
         replicas=REPLICAS,
     )
     points = concentration_series(
@@ -57,7 +71,7 @@ def coarse_series(
         "model": model.card.name,
         "limits": model.card.limits,
         "temperature_K": model.card.temperature_K,
-        "total_time_ns": len(points) * REPLICAS * TIME_PS / 1e3,
+        "total_time_ns": len(points) * REPLICAS * time_ps / 1e3,
         "points": [point.to_json() for point in points],
     }
 
