@@ -115,7 +115,7 @@ class _Wiring:
         skip = round(simulation.equilibration_part * simulation.length_ps, 6)
         n_frames = len(runs) * simulation.length_ps * PS_IN_FS / simulation.frame_every_fs
         atoms = self.labelling.n_atoms(solution)
-        found = {}
+        found: dict[str, Node] = {}
         for name in self.config.measure:
             if name == "force-error":
                 continue

@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from bjerrum.errors import (
     BjerrumError,
@@ -29,6 +30,9 @@ from bjerrum.execution.journal import note
 from bjerrum.execution.task import Kind, Outcome, Task
 from bjerrum.files import disk_failures_named
 from bjerrum.store import RECORD, Store, read_step
+
+StepFunction = Callable[[Path, dict[str, Any], dict[str, Path]], None]
+"""Writes a step's outputs into a folder, from parameters and the paths of inputs."""
 
 
 class DamagedInput(BjerrumError):
@@ -49,7 +53,7 @@ def perform(task: Task) -> Outcome:
     def work(folder: Path) -> None:
         note(store.root, "begin", step.hash)
         inputs = {name: _checked(store, Path(path)) for name, path in task.inputs.items()}
-        function(folder, step.parameters, inputs)
+        _function(task.function)(folder, step.parameters, inputs)
 
     log = store.log_of(step)
     try:
@@ -57,7 +61,6 @@ def perform(task: Task) -> Outcome:
             log.parent.mkdir(parents=True, exist_ok=True)
             with _printing_to(log):
                 try:
-                    function = _function(task.function)
                     store.complete(step, work)
                     note(store.root, "end", step.hash)
                 except BaseException:
@@ -78,9 +81,10 @@ def perform(task: Task) -> Outcome:
     return outcome("done")
 
 
-def _function(name: str):  # type: ignore[no-untyped-def]
+def _function(name: str) -> StepFunction:
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: StepFunction = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _checked(store: Store, path: Path) -> Path:
