@@ -136,6 +136,8 @@ def test_runs_no_more_at_once_than_there_are_cores():
 
 @pytest.mark.slow
 def test_replicas_give_what_each_gives_alone(tiny_model, tmp_path):
+    from bjerrum.dynamics.assembly import assemble
+    from bjerrum.dynamics.settings import Setup
     from bjerrum.potential.model import load_model
 
     reported = []
@@ -145,8 +147,9 @@ def test_replicas_give_what_each_gives_alone(tiny_model, tmp_path):
     assert 50 < usage["peak_memory_MiB"] < 4096
     atoms: Atoms = water_box()
     for k in range(2):
-        forces = load_model(str(tiny_model)).bind(list(atoms.symbols), atoms.cell.array)
-        run_dynamics(atoms, forces, replace(DYNAMICS, replica=k), tmp_path / f"alone-{k}")
+        dynamics, alone = replace(DYNAMICS, replica=k), tmp_path / f"alone-{k}"
+        forces, extras = assemble(load_model(str(tiny_model)), atoms, dynamics, Setup())
+        run_dynamics(atoms, forces, dynamics, alone, extras=extras)
         for ours, theirs in zip(
             read_end(tmp_path / f"replica-{k}"), read_end(tmp_path / f"alone-{k}"), strict=True
         ):

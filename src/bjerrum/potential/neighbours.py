@@ -57,6 +57,11 @@ class VerletList:
         first, second, _, offsets = self._pairs
         return first, second, offsets
 
+    @property
+    def found(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """First atoms, second atoms and cell shifts of the last search, skin included."""
+        return self._pairs[:3]
+
     def _search_if_needed(self, positions: FloatArray) -> None:
         if self._anchor is None or not _largest_move(positions, self._anchor) <= self.skin / 2:
             self.find(positions)  # also for NaN, which vesin refuses
