@@ -21,7 +21,9 @@ SERIES_FILE: Final = "series.json"
 CONCENTRATIONS: Final = (0.5, 1.25, 2.5)
 REPLICAS: Final = 8
 TIME_PS: Final = 100.0
-LEAST_PS: Final = 4.0
+LEAST_PS: Final = 20.0
+EQUILIBRATION_PS: Final = 20.0
+"""Ions at 2 per ps of friction diffuse 20 angstrom in this time."""
 N_PAIRS: Final = 24
 
 
@@ -61,7 +63,7 @@ def coarse_series(
     sampling = Sampling(
         temperature=model.card.temperature_K,
         time_ps=time_ps,
-        equilibration_ps=time_ps / 5,
+        equilibration_ps=EQUILIBRATION_PS,
         replicas=REPLICAS,
     )
     points = concentration_series(
