@@ -88,21 +88,27 @@ def simulate_box(
     Raises InputError if the partial folder belongs to another model, box or settings, or if the
     output exists already.
     """
+    work = partial_folder(output)
+    _refuse_overwriting(output, work)
     atoms = read_frames(box)[0]
     loaded = load_model(model)
     require_box(atoms.cell.array, loaded.card.cutoff)
-    work = partial_folder(output)
-    inner = inner_of_run(loaded, atoms, spec.temperature, work) if spec.inner_steps > 1 else None
-    setup = Setup(spec.evaluation, spec.on_event, inner)
-    forces, extras = assemble(loaded, atoms, spec.dynamics(), setup)
-    if budget_minutes is not None:
-        length = planned_ps(atoms, forces, spec.timestep_fs, budget_minutes, work)
-        spec = spec.model_copy(update={"time_ps": length})
     claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,
         "box": sha256_of(box),
         "settings": spec.model_dump(mode="json"),
+        "budget_minutes": budget_minutes,
     }
+    inner = None
+    if spec.inner_steps > 1:
+        claim_folder(work, claim)  # before anything is written there
+        inner = inner_of_run(loaded, atoms, spec.temperature, work)
+    setup = Setup(spec.evaluation, spec.on_event, inner)
+    forces, extras = assemble(loaded, atoms, spec.dynamics(), setup)
+    if budget_minutes is not None:
+        claim_folder(work, claim)
+        length = planned_ps(atoms, forces, spec.timestep_fs, budget_minutes, work)
+        spec = spec.model_copy(update={"time_ps": length})
     write_run(atoms, forces, spec, output, claim, announce, extras=extras)
 
 
@@ -123,8 +129,7 @@ def write_run(
     chunk_frames  what an interruption loses at most
     """
     work = partial_folder(output)
-    if output.exists() and not work.exists():
-        raise InputError(f"{output}: exists already; choose another output or remove it")
+    _refuse_overwriting(output, work)
     with exclusive(work):
         claim_folder(work, claim)
         dynamics = spec.dynamics(chunk_frames)
@@ -143,6 +148,12 @@ def write_run(
                 raise unwritable(output, error) from error
         _keep_record(work, output)
         shutil.rmtree(work)
+
+
+def _refuse_overwriting(output: Path, work: Path) -> None:
+    """Raise InputError for an output that is not the end of an unfinished run."""
+    if output.exists() and not work.exists():
+        raise InputError(f"{output}: exists already; choose another output or remove it")
 
 
 def planned_ps(
