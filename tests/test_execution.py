@@ -320,6 +320,28 @@ def test_workers_end_with_their_driver(tmp_path):
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
+def test_a_tethered_program_ends_with_its_parent(tmp_path):
+    """A program that would sleep for a minute, started by a parent that is killed."""
+    starter = (
+        "import subprocess, sys, time\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'bjerrum.execution.tethered',"
+        " '/bin/sleep', '60'])\n"
+        "print(p.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = Path(f"/proc/{int(parent.stdout.readline())}")
+    end = time.monotonic() + 60
+    while "sleep" not in (child / "comm").read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    while child.exists() and "Z" not in (child / "stat").read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not child.exists() or "Z" in (child / "stat").read_text()
+    parent.stdout.close()
+
+
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
     graph = diamond(3)
     drive(graph, tmp_path / "calm")

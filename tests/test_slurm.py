@@ -113,6 +113,18 @@ def wait_for(condition, seconds: float = 600) -> None:
         time.sleep(0.05)
 
 
+def interchanges(root: Path) -> list[str]:
+    """Return Parsl's own helper processes of a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            links = [str(link.readlink()) for link in (entry / "fd").iterdir()]
+        except OSError:
+            continue
+        found += [entry.name for link in links if link.startswith(f"{root}/parsl")]
+    return found
+
+
 def ends(root: Path) -> int:
     return sum(event["event"] == "end" for event in read_journal(root))
 
@@ -159,7 +171,8 @@ def test_a_killed_driver(site, tmp_path, profile, undisturbed):
         process = start(root, profile)
         wait_for(lambda target=target: ends(root) >= target)
         process.kill()
-        process.communicate()
+        process.wait()
+    wait_for(lambda: not interchanges(root), 30)  # nothing of the dead drivers is left
     finish(start(root, profile))
     assert_whole(root, undisturbed)
 

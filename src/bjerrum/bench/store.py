@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -52,9 +53,11 @@ def bench_store(
     with tempfile.TemporaryDirectory(prefix="bjerrum-bench-") as name:
         folder = Path(name)
         overhead = overhead_ms(folder / "overhead", steps, announce)
+        processor = processor_ms(folder / "processor", steps, announce)
         replanned = replan_seconds(folder / "finished", finished, announce)
         details: dict[str, Any] = {
             "overhead_limit_ms": OVERHEAD_LIMIT_MS,
+            "processor_ms": processor,
             "replanned_steps": finished,
             "replan_first_s": replanned[0],
             "replan_s": replanned[1],
@@ -89,6 +92,22 @@ def overhead_ms(root: Path, n: int, announce: Announce) -> float:
     ends = sorted(event["time"] for event in read_journal(root) if event["event"] == "end")
     apart = sorted(b - a for a, b in zip(ends[_WARM_UP:-1], ends[_WARM_UP + 1 :], strict=True))
     return 1e3 * apart[len(apart) // 2]
+
+
+def processor_ms(root: Path, n: int, announce: Announce) -> float:
+    """Return the processor time of a step, driver and worker together, in ms.
+
+    From the difference of two runs, so that the start of the worker is not counted; beside the wall
+    time it tells what is the books' and what is the disk's or a busy machine's.
+    """
+    used = []
+    for name, steps in (("few", _WARM_UP), ("many", n + _WARM_UP)):
+        begin = sum(os.times()[:4])
+        (root / name).mkdir(parents=True)
+        pool = LocalPool(LocalProfile(workers=1, tie_to_cores=False))
+        Drive(chain(steps), Store(root / name), pool, announce).run()
+        used.append(sum(os.times()[:4]) - begin)
+    return 1e3 * (used[1] - used[0]) / n
 
 
 def replan_seconds(root: Path, n: int, announce: Announce) -> tuple[float, float]:

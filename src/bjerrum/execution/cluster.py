@@ -99,7 +99,10 @@ class ClusterExecutor:
         return HighThroughputExecutor(
             label=f"{self._name}_{label}",
             address=profile.address,
-            interchange_launch_cmd=[str(Path(sys.executable).parent / "interchange.py")],
+            interchange_launch_cmd=[
+                *(sys.executable, "-m", "bjerrum.execution.tethered"),
+                str(Path(sys.executable).parent / "interchange.py"),
+            ],
             max_workers_per_node=jobs.gpus_per_node or jobs.workers_per_node,
             cores_per_worker=jobs.cores_per_worker,
             available_accelerators=jobs.gpus_per_node,
