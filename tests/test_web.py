@@ -305,7 +305,7 @@ def chromium():
 def page(chromium, address):
     """A page that fails the test on any error, refused script or request to elsewhere."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(240_000)  # of a machine that is busy with other things
     opened, faults = context.new_page(), []
     opened.on("pageerror", lambda error: faults.append(f"error: {error}"))
     opened.on("console", lambda said: faults.append(said.text) if said.type in ("error",) else None)
@@ -325,7 +325,9 @@ def page(chromium, address):
 def test_the_overview_loads_fast_and_filters(page, address):
     page.goto(address + "/")  # the first one warms the server up
     page.goto(address + "/")
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    entry = "performance.getEntriesByName('first-contentful-paint')[0]"
+    page.wait_for_function(f"{entry} !== undefined")
+    paint = page.evaluate(f"{entry}.startTime")
     loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.decodedBodySize)")
     print(f"first paint {paint:.0f} ms")
     assert paint < 60_000  # < 1000 on a machine that does nothing else; here others work too
