@@ -36,6 +36,9 @@ def train(
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")
     ] = False,
+    compiled: Annotated[
+        bool, typer.Option(help="Compiled code on the CPU, 10 times faster, where it can be had.")
+    ] = True,
 ) -> None:
     """Train a potential, or go on training it, and write the model with its measured errors."""
     import torch
@@ -57,6 +60,7 @@ def train(
         None if start is None else starting_point(start),
         new_baseline,
         max_minutes,
+        compiled,
     )
     if threads is not None:
         torch.set_num_threads(threads)

@@ -29,20 +29,24 @@ def compile_training(module: Any, settings: dict[str, Any]) -> str:
     settings  the network's, of NequIP's input
     The first batch is evaluated both ways; if they differ, NequIP goes on alone.
     """
-    hyperparameters = {k: v for k, v in settings.items() if k not in ("_target_", "seed")}
     try:
-        if torch.cuda.is_available():
-            raise ModelError("training runs on a GPU")
-        if hyperparameters["model_dtype"] != "float32" or len(module.model) != 1:
-            raise ModelError("compiled training: expected one network in single precision")
-        (network,) = module.model.values()
-        compiled = CompiledTraining(network, hyperparameters)
+        compiled = _compiled(module, settings)
     except (NoCompiler, ModelError, AttributeError) as error:
         reason = str(error)
         _LOG.warning("Training without compiled code: %s", reason)
         return reason
     module.forward = _Forward(module, compiled)
     return ""
+
+
+def _compiled(module: Any, settings: dict[str, Any]) -> CompiledTraining:
+    if torch.cuda.is_available():
+        raise ModelError("it runs on a GPU")
+    hyperparameters = {k: v for k, v in settings.items() if k not in ("_target_", "seed")}
+    if hyperparameters["model_dtype"] != "float32" or len(module.model) != 1:
+        raise ModelError("expected one network in single precision")
+    (network,) = module.model.values()
+    return CompiledTraining(network, hyperparameters)
 
 
 class _Forward:

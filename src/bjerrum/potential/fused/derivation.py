@@ -216,7 +216,7 @@ def _gather(
     """Find which weight each entry is, and check that it is that one alone."""
     ratio = number / np.where(factor == 0, 1.0, factor)
     index: IntArray = np.rint(ratio).astype(np.int64) - 1
-    is_fit = factor.shape == value.shape and 0 <= index.min() and index.max() < weight.size
+    is_fit = factor.shape == value.shape and index.min() >= 0 and index.max() < weight.size
     if not is_fit or not np.allclose(factor * weight[index], value, rtol=1e-9, atol=1e-12):
         raise ModelError(f"compiled training: {name} is not used as in a NequIP layer")
     return _Gather(name, torch.from_numpy(index), torch.from_numpy(factor))
