@@ -202,6 +202,7 @@ def learned(folder: Path, text: str) -> tuple[Drive, Path]:
     return drive, opened.store.root
 
 
+@pytest.mark.slow
 def test_a_loop_with_the_classical_reference(tmp_path):
     """Boxes, labels, a committee, two rounds of exploring and labelling, dynamics, errors."""
     from bjerrum.potential.model import load_model
