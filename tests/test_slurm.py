@@ -225,7 +225,7 @@ def test_failures_in_jobs_are_told_apart(site, tmp_path, profile):
 def test_jobs_of_others_are_left_alone(site):
     script = site.folder / "other.sh"
     script.write_text("#!/bin/sh\nsleep 60\n")
-    site.command("sbatch", "--job-name=other", str(script))
+    site.command("sbatch", "--job-name=other", "--output=/dev/null", str(script))
     assert cancel_jobs("bjerrum_00000000") == []
     assert site.command("squeue", "--noheader", "--format=%j").split() == ["other"]
     assert len(cancel_jobs("other")) == 1
