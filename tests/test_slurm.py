@@ -214,7 +214,7 @@ def test_failures_in_jobs_are_told_apart(site, tmp_path, profile):
     chosen = read_profile(profile)
     assert isinstance(chosen, SlurmProfile)
     cpu = chosen.cpu.model_copy(update={"memory_GiB_per_worker": 0.4})
-    chosen = chosen.model_copy(update={"cpu": cpu, "timeout_hours": 6 / 3600})
+    chosen = chosen.model_copy(update={"cpu": cpu, "timeout_hours": 40 / 3600})
     found = Drive(graph, Store(tmp_path), ClusterExecutor(chosen, tmp_path))
     found.run()
     kinds = Counter(failure.kind for failure in found.failed.values())
