@@ -24,7 +24,12 @@ from slurm_site import Site, require_programs
 from test_execution import begun, drive, values
 from toy_steps import MISBEHAVE, diamond
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.timeout(1200),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Parsl leaves pipes to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PROFILE = """\
 kind = "slurm"
@@ -172,6 +177,9 @@ def test_a_killed_driver(site, tmp_path, profile, undisturbed):
         wait_for(lambda target=target: ends(root) >= target)
         process.kill()
         process.wait()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
     wait_for(lambda: not interchanges(root), 30)  # nothing of the dead drivers is left
     finish(start(root, profile))
     assert_whole(root, undisturbed)
