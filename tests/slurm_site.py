@@ -1,4 +1,4 @@
-"""A real Slurm of one node on this machine, in a folder of its own; needs root, slurm-wlm, munge."""
+"""A real Slurm of one node on this machine, in a folder of its own; needs root and munge."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ class Site:
         program = _find(name)
         assert program is not None
         with (self.folder / f"{name}.out").open("wb") as out:
-            self.processes.append(
-                subprocess.Popen([program, *arguments], stdout=out, stderr=out)
-            )
+            self.processes.append(subprocess.Popen([program, *arguments], stdout=out, stderr=out))
 
     def wait_until_up(self, seconds: float = 60) -> None:
         end = time.monotonic() + seconds

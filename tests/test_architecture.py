@@ -26,7 +26,8 @@ ORDER = (
     "ewald", "electrostatics", "frames", "trajectory", "dataset",
     "reference", "labelling", "convergence", "boxes",
     # dynamics, measurements
-    "potential", "dynamics", "sampling", "separations", "active_learning", "properties", "thermodynamics", "coarse", "database", "bench",
+    "potential", "dynamics", "sampling", "separations", "active_learning",
+    "properties", "thermodynamics", "coarse", "database", "bench",
     # the chain
     "configuration", "run", "results", "pipeline", "campaign", "report", "web",
     "installation", "doctor", "cli", "__main__",

@@ -19,7 +19,8 @@ from bjerrum.specification import read_spec
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-RUNS = sorted(path for path in EXAMPLES.glob("*.toml") if not path.name.startswith(("train_", "campaign")))
+OTHERS = ("train_", "campaign")
+RUNS = sorted(p for p in EXAMPLES.glob("*.toml") if not p.name.startswith(OTHERS))
 TRAININGS = sorted(EXAMPLES.glob("train_*.toml"))
 
 
