@@ -31,6 +31,9 @@ from bjerrum.potential.protocol import ForceFunction
 FRICTION_PER_PS = 5.0
 PLAIN_TIMESTEP_FS = 0.5
 HOUR_S = 3600.0
+HEADLINE = "compiled"
+"""What the ratio is of: natural masses, single steps of 1 fs. Longer steps are listed as timings
+only; whether they are sound is what ``benchmarks/dynamics/settings.py`` measures."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,16 @@ def bench_md(
         for way in ways
     }
     alternative = rates["ASE, uncompiled"]
-    best = max((way for way in ways if way.physical), key=lambda way: rates[way.name])
     fused = float(np.median(seconds["compiled"]))
     return {
         "what": "md",
-        "ratio": rates[best.name] / alternative,
-        "ours": rates[best.name],
+        "ratio": rates[HEADLINE] / alternative,
+        "ours": rates[HEADLINE],
         "alternative": alternative,
         "unit": "ps per CPU hour",
         "details": {
             "n_atoms": len(atoms),
-            "best_physical": best.name,
+            "ours_name": HEADLINE,
             "alternative_name": "same NequIP hyperparameters, ASE Langevin at 0.5 fs, uncompiled, "
             "neighbour list every step, no Coulomb",
             "ways": [_row(way, rates, seconds, alternative) for way in ways],
