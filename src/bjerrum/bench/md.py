@@ -61,7 +61,7 @@ def bench_md(
     The alternative is the published stack in its modern form: a network of the same
     hyperparameters, uncompiled, through ASE's Langevin at 0.5 fs, neighbour list every step,
     without a Coulomb part. Ours, each with Coulomb part, wall and thermostat: the plain network,
-    the compiled one, and what longer steps add. CPU time is compared; rounds take turns, so that all
+    the compiled one, and what longer steps add. CPU time is compared; rounds take turns, so all
     see the same busy machine; medians are given. One thread each.
 
     large  a bigger box, for the cost per atom
