@@ -79,7 +79,7 @@ static inline void silu(const V& z, V& value, V& slope) {
     const float x = z.a[u], s = 1.0f / (1.0f + std::exp(-x)), ds = s * (1.0f - s);
     value.a[u] = x * s;
     slope.a[u] = s + x * ds;
-    slope.b[u] = ds * (1.9f + x * (1.0f - 2.0f * s));
+    slope.b[u] = ds * (2.0f + x * (1.0f - 2.0f * s));
   }
   value.b = slope.a * z.b;
   slope.b *= z.b;
