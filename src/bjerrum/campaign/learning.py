@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -162,7 +163,7 @@ def explore_round(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     write_frames(folder / FRAMES, picked)
 
 
-def _explorations(parameters: Parameters) -> list:  # type: ignore[type-arg]
+def _explorations(parameters: Parameters) -> list[Any]:
     from bjerrum.active_learning import Exploration
 
     kelvin = parameters["temperature_K"]

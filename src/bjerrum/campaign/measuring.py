@@ -7,6 +7,7 @@ A measurement writes ``estimates.json`` (quantity, subject, Estimate, method), `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _runs(parameters: Parameters, inputs: Inputs) -> list[Callable[[], Iterator[
     def opened(path: Path) -> Iterator[Any]:
         return after(iterate_frames(path), parameters["skip_ps"], str(path))
 
-    return [lambda path=path: opened(path) for path in _trajectories(inputs)]
+    return [partial(opened, path) for path in _trajectories(inputs)]
 
 
 def measure_structure(folder: Path, parameters: Parameters, inputs: Inputs) -> None:

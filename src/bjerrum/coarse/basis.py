@@ -66,7 +66,7 @@ class Basis:
         for start in self.pair_start:
             intervals = max(4, round((self.pair_cutoff - start) / self.spacing))
             step = (self.pair_cutoff - start) / intervals
-            result.append(start + step * np.arange(-3, intervals + 1))
+            result.append(np.asarray(start + step * np.arange(-3, intervals + 1), np.float64))
         return result
 
     @cached_property
@@ -84,7 +84,7 @@ class Basis:
     def body_knots(self) -> FloatArray:
         """Knots of the radial functions of the three-body terms."""
         step = (self.body_cutoff - self.body_start) / (self.n_radial + 3)
-        return self.body_start + step * np.arange(self.n_radial + 4)
+        return np.asarray(self.body_start + step * np.arange(self.n_radial + 4), np.float64)
 
     @cached_property
     def products(self) -> IntArray:

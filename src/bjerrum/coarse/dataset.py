@@ -9,7 +9,7 @@ J. Phys. Chem. B 109, 2469 (2005)). There are no energies: those of single frame
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -191,9 +191,7 @@ def _rms(sums: dict[str, FloatArray]) -> dict[str, dict[str, float]]:
     }
 
 
-def _labelled(
-    frames: ForceFrames, baseline: ScreenedCoulomb, temperature: float
-) -> Iterable[Atoms]:
+def _labelled(frames: ForceFrames, baseline: ScreenedCoulomb, temperature: float) -> list[Atoms]:
     bound, last = None, None
     result = []
     for edges, positions, forces, block in zip(

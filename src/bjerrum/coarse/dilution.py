@@ -54,7 +54,7 @@ def short_range_pmfs(
     kt = thermal_energy(temperature)
     rows = []
     for pair in ((cation, cation), (cation, anion), (anion, anion)):
-        index = potential.basis.pairs.index(tuple(sorted(pair)))  # type: ignore[arg-type]
+        index = potential.basis.pairs.index(tuple(sorted(pair)))
         w = pair_energy(potential, index, r) / kt
         high = np.flatnonzero(w > WALL_KT)
         if len(high):

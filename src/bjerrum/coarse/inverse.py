@@ -121,7 +121,7 @@ def first_guess(target: Target, baseline: ScreenedCoulomb, temperature: float) -
     box = target.box
     from bjerrum.coarse.simulate import BIN_WIDTH
 
-    r = (np.arange(target.g.shape[1]) + 0.5) * BIN_WIDTH
+    r = np.asarray((np.arange(target.g.shape[1]) + 0.5) * BIN_WIDTH, np.float64)
     inside = r <= box.edge / 2
     charges = dict(baseline.charges)
     length = bjerrum_length(baseline.dielectric_constant, temperature)

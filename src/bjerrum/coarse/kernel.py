@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bjerrum.errors import ExternalError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray, IntArray
@@ -169,7 +170,7 @@ class Engine:
         half_kick: FloatArray,
         thermal: FloatArray,
         closest: FloatArray,
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[NDArray[np.float32], FloatArray, FloatArray]:
         """Advance positions, velocities and the state of the random numbers in place.
 
         Returns frames (n_frames, n, 3) float32, energies (n_frames, 4) and kinetic temperatures

@@ -152,7 +152,7 @@ def _splines(run: Measured, basis: Basis) -> FloatArray:
     result = np.zeros((basis.n_pair, 3, len(run.r)))
     cation, anion = run.box.cation, run.box.anion
     for row, pair in enumerate(((cation, cation), (cation, anion), (anion, anion))):
-        index = basis.pairs.index(tuple(sorted(pair)))  # type: ignore[arg-type]
+        index = basis.pairs.index(tuple(sorted(pair)))
         values = spline_values(basis.knots[index], run.r)
         result[basis.pair_slices[index], row] = values.T
     return result

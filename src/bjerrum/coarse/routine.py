@@ -188,7 +188,7 @@ def _g_of(chunk: ForceFrames, potential: CoarsePotential, box: IonBox, chosen: A
     names = potential.basis.elements
     c, a = names.index(box.cation), names.index(box.anion)
     rows = [counts[c, c], counts[min(c, a), max(c, a)], counts[a, a]]
-    r = (np.arange(bins) + 0.5) * BIN_WIDTH
+    r = np.asarray((np.arange(bins) + 0.5) * BIN_WIDTH, np.float64)
     return np.asarray(np.array(rows) / (ideal_counts(box, r) * len(chosen)))
 
 

@@ -248,7 +248,7 @@ def _advance(
     stride: int,
     timestep: float | None = None,
     friction: float | None = None,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[Any, FloatArray, FloatArray]:
     dt = sampling.timestep_fs if timestep is None else timestep
     per_ps = sampling.friction_per_ps if friction is None else friction
     n = replica.engine.n
@@ -324,7 +324,7 @@ def _measured(
     bins = replicas[0].counts.shape[2]
     return Measured(
         box=box,
-        r=(np.arange(bins) + 0.5) * BIN_WIDTH,
+        r=np.asarray((np.arange(bins) + 0.5) * BIN_WIDTH, np.float64),
         counts=np.array([[r.counts[i, j] for i, j in order] for r in replicas]),
         n_frames=n_frames,
         shells=shells,

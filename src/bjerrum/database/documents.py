@@ -56,8 +56,8 @@ def runs_document(database: Database, where: Filter | None = None) -> dict[str, 
         query = query.where(begins(Run.hash, chosen.run))
     elif chosen != Filter():
         estimates = filtered(select(Estimate.hash), chosen)
-        runs = select(RunEstimate.run).where(RunEstimate.estimate.in_(estimates))
-        query = query.where(Run.hash.in_(runs))
+        found = select(RunEstimate.run).where(RunEstimate.estimate.in_(estimates))
+        query = query.where(Run.hash.in_(found))
     with database.reading() as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]
         runs = [_run(connection, row) for row in rows]

@@ -260,9 +260,10 @@ def find(database: Database, key: str) -> tuple[str, Row]:
         ) from error
 
 
-def joined(query: Select[Any]) -> Select[Any]:
-    """Join the estimates' models."""
-    return query.select_from(Estimate).outerjoin(Model, Estimate.model == Model.hash)
+def joined(query: Any) -> Select[Any]:
+    """Join the estimates' models to a ``select``."""
+    found: Select[Any] = query.select_from(Estimate).outerjoin(Model, Estimate.model == Model.hash)
+    return found
 
 
 def filtered(query: Select[Any], where: Filter) -> Select[Any]:

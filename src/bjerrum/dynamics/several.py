@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
@@ -45,7 +46,8 @@ def simulate_several(
     }
     with exclusive(folder):
         claim_folder(folder, claim)
-        work, total = [], len(solutions) * replicas
+        work: list[Any] = []
+        total = len(solutions) * replicas
         for solution in solutions:
             for _ in range(replicas):
                 announce("Building boxes", len(work), total)

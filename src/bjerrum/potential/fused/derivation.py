@@ -173,7 +173,7 @@ def numbered(network: Description) -> tuple[Description, int]:
 
     def label(array: FloatArray) -> FloatArray:
         nonlocal count
-        labels = count + 1.0 + np.arange(array.size).reshape(array.shape)
+        labels = np.arange(array.size, dtype=np.float64).reshape(array.shape) + (count + 1)
         count += array.size
         return labels
 

@@ -203,7 +203,7 @@ def _kinds(symbols: Sequence[str], pairs: list[_Pairs]) -> list[Kind]:
 
 def _knots(kind: Kind) -> FloatArray:
     step = (kind.high - kind.low) / N_PIECES
-    return kind.low + step * np.arange(-3, N_PIECES + 4)
+    return np.asarray(kind.low + step * np.arange(-3, N_PIECES + 4), np.float64)
 
 
 def _design(kinds: list[Kind], pairs: _Pairs, symbols: Sequence[str]) -> FloatArray:
@@ -213,7 +213,8 @@ def _design(kinds: list[Kind], pairs: _Pairs, symbols: Sequence[str]) -> FloatAr
     width = N_PIECES + 3
     design = np.zeros((n_atoms, 3, len(kinds), width))
     for k, kind in enumerate(kinds):
-        code = _code(*(elements.index(element) for element in kind.elements), len(elements))
+        a, b = (elements.index(element) for element in kind.elements)
+        code = _code(a, b, len(elements))
         mine = (codes == code) & (within == kind.bonded)
         basis = BSpline(_knots(kind), np.eye(width), 3).derivative()
         slope = basis(np.clip(r[mine], kind.low, kind.high))

@@ -138,7 +138,8 @@ class CompiledTraining:
             start += n
         packed, rows = np.empty_like(weights), np.empty_like(tables)
         self._adjoint.adjoint_end(self._handle, address(packed), address(rows))
-        summed = np.bincount(self._adjoint_order, packed, minlength=self.n_matrices + 1)[1:]
+        sums = np.bincount(self._adjoint_order, packed, minlength=self.n_matrices + 1)[1:]
+        summed = np.asarray(sums, np.float64)
         return summed, scale_gradient, shift_gradient, self.unpacked(rows)
 
     def packed(self, tables: list[FloatArray]) -> np.ndarray:

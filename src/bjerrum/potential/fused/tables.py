@@ -69,7 +69,7 @@ def _error(network: Any, layer: int, cutoff: float, fit: FloatArray) -> float:
     """Compare the slopes at the knots with those of the network, by central differences."""
     n_knots = len(fit)
     spacing, step = cutoff / n_knots, 1e-4
-    r = np.arange(1, n_knots) * spacing
+    r = np.asarray(np.arange(1, n_knots) * spacing, np.float64)
     difference = radial_functions(network, layer, r + step) - radial_functions(
         network, layer, r - step
     )
