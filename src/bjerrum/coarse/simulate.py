@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bjerrum.coarse.kernel import Engine
 from bjerrum.coarse.potential import CoarsePotential
@@ -248,7 +249,7 @@ def _advance(
     stride: int,
     timestep: float | None = None,
     friction: float | None = None,
-) -> tuple[Any, FloatArray, FloatArray]:
+) -> tuple[NDArray[np.float32], FloatArray, FloatArray]:
     dt = sampling.timestep_fs if timestep is None else timestep
     per_ps = sampling.friction_per_ps if friction is None else friction
     n = replica.engine.n
