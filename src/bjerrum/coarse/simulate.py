@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -287,7 +287,7 @@ def _measure(
     replica: _Replica,
     box: IonBox,
     shells: LatticeShells,
-    frames: FloatArray,
+    frames: NDArray[Any],
     energies: FloatArray,
     kinetic: FloatArray,
 ) -> None:

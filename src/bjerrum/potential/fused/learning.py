@@ -27,8 +27,9 @@ from bjerrum.potential.fused.source import generate, padded
 from bjerrum.potential.fused.tables import N_TERMS
 
 N_KNOTS = 64
-"""Intervals of the radial tables. Of the shipped network, forces are then those of the network
-within 1e-5 eV/angstrom, and so are its gradients relative to the largest."""
+"""Intervals of the radial tables. Forces of licl-nnp1 are then wrong by at most 2.5e-5 eV/angstrom,
+and the gradients of a loss by 4e-5 to 1.5e-4 of each tensor (NequIP in single precision: 2e-5 to
+5e-5)."""
 
 
 @dataclass(frozen=True)
