@@ -19,6 +19,7 @@ import pytest
 import generate
 import readme_numbers
 from bjerrum import cli
+from bjerrum.campaign.spec import CampaignConfig
 from bjerrum.configuration import RunConfig
 from bjerrum.errors import BjerrumError
 from bjerrum.potential.card import shipped_models
@@ -157,7 +158,9 @@ def test_documented_output_is_what_the_command_prints(code, tmp_path, monkeypatc
 @pytest.mark.parametrize("code", by_page(blocks("toml")))
 def test_documented_settings_are_valid(code):
     data = tomllib.loads(code)
-    validate_spec(data, RunConfig if "solution" in data else TrainingSpec, "the documentation")
+    kinds = {"solution": RunConfig, "solutions": CampaignConfig}
+    spec = next((kind for key, kind in kinds.items() if key in data), TrainingSpec)
+    validate_spec(data, spec, "the documentation")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
