@@ -102,7 +102,7 @@ def test_failures_are_told_apart(tmp_path):
     needy = graph.add(
         MIX, {}, {"one": next(n for n in graph if n.title == "refuse")}, title="needs a failed one"
     )
-    limited = ONE.model_copy(update={"timeout_hours": 4 / 3600, "memory_GiB_per_worker": 0.4})
+    limited = ONE.model_copy(update={"timeout_hours": 15 / 3600, "memory_GiB_per_worker": 0.4})
     found = drive(graph, tmp_path, limited)
     kinds = {graph.nodes[digest].title: (f.kind, f.attempts) for digest, f in found.failed.items()}
     assert kinds == {

@@ -356,7 +356,7 @@ def test_bench_prints_a_ratio_and_residuals():
     # 50 to 130 on a quiet machine; here only a collapse is to be noticed, whatever else runs.
     assert min(details["alternative_ms"]) > 4 * min(details["ours_ms"])
     series = found["details"]["series"]
-    assert series["hnc"]["cpu_seconds"] < 4  # 0.6 on a machine that has nothing else to do
-    assert series["mpb"]["cpu_seconds"] < 10
+    assert series["hnc"]["cpu_seconds"] < 30  # 0.6 on a machine that has nothing else to do
+    assert series["mpb"]["cpu_seconds"] < 60
     assert all(one["largest_residual"] < 1e-8 for one in series.values())
     assert found["details"]["largest_difference_of_psi_kT"] < 2e-6

@@ -37,9 +37,9 @@ def make_chunk(n_frames: int = 5, first_step: int = 20, seed: int = 0) -> Trajec
         velocities=0.01 * random.standard_normal((n_frames, len(SYMBOLS), 3)),
         observables={
             "potential_energy": -39886.20221 + random.random(n_frames),
-            "pressure": random.random(n_frames),
+            "torque": random.random(n_frames),
         },
-        units={"pressure": "bar"},
+        units={"torque": "eV"},
         metadata={"model": "licl", "temperature": 298.15, "seed": 3},
     )
 
@@ -117,7 +117,7 @@ def test_h5md_round_trip(tmp_path: Path) -> None:
             read.observables["potential_energy"], written.observables["potential_energy"]
         )
         assert read.unit_of("potential_energy") == "eV"
-        assert read.unit_of("pressure") == "bar"
+        assert read.unit_of("torque") == "eV"
         assert read.metadata == written.metadata
 
 
@@ -272,7 +272,7 @@ def test_chunks_check_themselves() -> None:
         ({"symbols": ("OW", *SYMBOLS[1:])}, "OW"),
         ({"cell": np.zeros(3)}, "volume"),
         ({"cell": np.ones(2)}, "shape"),
-        ({"units": {}}, "pressure"),
+        ({"units": {}}, "torque"),
     ):
         with pytest.raises(FrameError, match=message):
             replace(chunk, **changes)

@@ -38,6 +38,8 @@ StepFunction = Callable[[Path, dict[str, Any], dict[str, Path]], None]
 class DamagedInput(BjerrumError):
     """A folder that a step reads is not what was written; the step that made it must run again."""
 
+    exit_code = 4
+
 
 def perform(task: Task) -> Outcome:
     """Do a step, unless it is done; its prints go to its log. Never raises but for interruptions.
