@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -350,6 +351,26 @@ def test_labels_whose_correction_failed_for_good_are_failures_not_waiting(tmp_pa
     assert (ended.frames, ended.waiting) == ([], 0)
     assert [failure["index"] for failure in ended.failures] == [0, 1, 2]
     assert all("could not be measured" in failure["reason"] for failure in ended.failures)
+
+
+def test_a_label_of_another_electronic_state_is_set_aside(tmp_path):
+    """Energies are -2.0 ... -2.8 eV; one is 6 eV higher, as an excited density's would be."""
+    given = frames(9)
+    excited = energy_of(given[4])
+
+    class Excited(Fake):
+        def label(self, atoms, folder):
+            label = super().label(atoms, folder)
+            wrong = abs(label.energy - excited) < 1e-9
+            return replace(label, energy=label.energy + 6.0) if wrong else label
+
+    labelled = run(given, Excited(), tmp_path / "work")
+    assert len(labelled.frames) == 8
+    assert [failure["index"] for failure in labelled.failures] == [4]
+    assert "another electronic state" in labelled.failures[0]["reason"]
+    assert len(run(given, Fake(), tmp_path / "other").frames) == 9
+    few = run(given[:5], Excited(), tmp_path / "few")  # too few to tell
+    assert len(few.frames) == 5
 
 
 def spce(n: int = 6) -> list[Atoms]:

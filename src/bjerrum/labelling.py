@@ -35,6 +35,8 @@ UNCORRECTED: Final = (
     "its grid error could not be measured, because too few displaced labels of its cell converged; "
     'use grid_correction = "average"'
 )
+LEAST_TO_COMPARE: Final = 8
+STATE_GAP_EV: Final = 2.0
 _VERSION: Final = 1
 _DECIMALS: Final = 8
 
@@ -204,10 +206,11 @@ def _collect(
     steps: Sequence[Step], store: Store, earlier: Mapping[str, Atoms], *, ended: bool
 ) -> Labelled:
     """Sort the frames; ``ended`` tells that no calculation is left that could still help one."""
-    labelled, failures, waiting = [], [], 0
+    found: dict[int, Atoms] = {}
+    failures, waiting = [], 0
     for index, step in enumerate(steps):
         if step.hash in earlier:
-            labelled.append(earlier[step.hash])
+            found[index] = earlier[step.hash]
             continue
         result = store.find(step)
         if result is None:
@@ -219,4 +222,38 @@ def _collect(
         else:
             outcome["reason"] = outcome["reason"] or UNCORRECTED
             failures.append({"index": index, **outcome, "log": str(result.folder)})
-    return Labelled(labelled, failures, waiting)
+    for index, reason in other_states(found).items():
+        del found[index]
+        result = store.find(steps[index])
+        log = "an earlier output" if result is None else str(result.folder)
+        status = LabelStatus.CONVERGED
+        failures.append({"index": index, "status": status, "reason": reason, "log": log})
+    return Labelled(list(found.values()), failures, waiting)
+
+
+def other_states(frames: Mapping[int, Atoms]) -> dict[int, str]:
+    """Return which labels are of another electronic state than their neighbours', and why.
+
+    A Hartree-Fock density can converge to an excited state: its energy is electronvolts from those
+    of the same atoms in the same cell. Looked for among at least LEAST_TO_COMPARE labels of one
+    composition and cell: farther from their median than STATE_GAP_EV and than ten robust standard
+    deviations (1.4826 x median absolute deviation).
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index, atoms in frames.items():
+        cell = tuple(np.round(atoms.cell.array.ravel(), 6))
+        groups.setdefault((atoms.get_chemical_formula(), cell), []).append(index)
+    found = {}
+    for members in groups.values():
+        if len(members) < LEAST_TO_COMPARE:
+            continue
+        energies = np.array([frames[index].get_potential_energy() for index in members])
+        apart = energies - np.median(energies)
+        limit = max(STATE_GAP_EV, 14.826 * float(np.median(np.abs(apart))))
+        for index, difference in zip(members, apart, strict=True):
+            if abs(difference) > limit:
+                found[index] = (
+                    f"its energy is {difference:.1f} eV from the median of {len(members)} labels "
+                    f"of the same atoms and cell (limit {limit:.1f}): another electronic state"
+                )
+    return found
