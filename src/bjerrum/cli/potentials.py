@@ -37,7 +37,7 @@ def train(
         bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")
     ] = False,
     compiled: Annotated[
-        bool, typer.Option(help="Compiled code on the CPU, 10 times faster, where it can be had.")
+        bool, typer.Option(help="Compiled code on the CPU, where it can be had.")
     ] = True,
 ) -> None:
     """Train a potential, or go on training it, and write the model with its measured errors."""
