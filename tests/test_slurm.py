@@ -235,7 +235,8 @@ def test_jobs_of_others_are_left_alone(site):
     script.write_text("#!/bin/sh\nsleep 60\n")
     site.command("sbatch", "--job-name=other", "--output=/dev/null", str(script))
     assert cancel_jobs("bjerrum_00000000") == []
-    assert site.command("squeue", "--noheader", "--format=%j").split() == ["other"]
+    # pilots of drivers that other tests killed may still be there
+    assert "other" in site.command("squeue", "--noheader", "--format=%j").split()
     assert len(cancel_jobs("other")) == 1
 
 
