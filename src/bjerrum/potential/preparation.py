@@ -85,17 +85,15 @@ def prepare(
     *,
     start: StartingPoint | None = None,
     new_baseline: bool = False,
-    member: int = 0,
 ) -> PreparedTraining:
     """Split the data, subtract the baseline and write the training folder.
 
     start         a model to start from
     new_baseline  the specification's baseline may differ from that model's
-    member        number in a committee: another choice of validation blocks, the same test blocks
     Raises InputError if the folder belongs to other data or settings, or if the frames have no
     energies or lack an element that the settings name; ModelError if the model does not fit.
     """
-    split = choose_split(dataset, spec, start=start, member=member)
+    split = choose_split(dataset, spec, start=start)
     elements, baseline, relatives = dataset.elements, spec.baseline.build(), {}
     if start is not None:
         elements = extended_elements(start, dataset.elements)
@@ -145,7 +143,7 @@ def prepare(
 
 
 def choose_split(
-    dataset: Dataset, spec: TrainingSpec, *, start: StartingPoint | None = None, member: int = 0
+    dataset: Dataset, spec: TrainingSpec, *, start: StartingPoint | None = None
 ) -> Split:
     """Check that data, settings and starting point fit together, and split the data.
 
@@ -157,7 +155,7 @@ def choose_split(
         n_validation=spec.split.validation_blocks,
         n_test=spec.split.test_blocks,
         seed=spec.split.seed,
-        member=member,
+        member=spec.split.member,
     )
     require_training_frames(dataset, split)
     return split

@@ -61,8 +61,8 @@ def train_model(
         raise InputError(
             f"{request.output}: holds a committee; give --committee, or choose another output"
         )
-    spec = request.spec.model_copy(update={"seed": request.spec.seed + member})
-    choose_split(dataset, spec, start=request.start, member=member)
+    spec = request.spec.of_member(member)
+    choose_split(dataset, spec, start=request.start)
     with exclusive(request.work):
         prepared = prepare(
             dataset,
@@ -70,7 +70,6 @@ def train_model(
             request.work,
             start=request.start,
             new_baseline=request.new_baseline,
-            member=member,
         )
         train(
             prepared,

@@ -53,11 +53,16 @@ class BaselineSpec(Spec):
 
 
 class SplitSpec(Spec):
-    """How many trajectory blocks are set aside, and the seed that chooses them."""
+    """How many trajectory blocks are set aside, and the seed that chooses them.
+
+    member  number in a committee: another one has other validation blocks, the same test blocks.
+            ``train --committee`` counts it up; set it to train one member on its own.
+    """
 
     validation_blocks: Count = 3
     test_blocks: Annotated[int, Field(ge=0)] = 6
     seed: int = 0
+    member: Annotated[int, Field(ge=0)] = 0
 
 
 class OptimiserSpec(Spec):
@@ -108,7 +113,13 @@ class TrainingSpec(Spec):
         data = self.model_dump(mode="json", exclude={"card"})
         for horizon in ("steps", "cooldown_fraction"):
             del data["optimiser"][horizon]
+        del data["split"]["member"]  # the blocks themselves are compared
         return data
+
+    def of_member(self, member: int) -> TrainingSpec:
+        """Return the settings of a committee's member: other seed, other validation blocks."""
+        split = self.split.model_copy(update={"member": self.split.member + member})
+        return self.model_copy(update={"seed": self.seed + member, "split": split})
 
 
 def _adam(rate: float) -> dict[str, Any]:
