@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bjerrum.errors import InputError
+from bjerrum.errors import ExternalError, InputError
 from bjerrum.potential.export import export_aotinductor, export_lammps
+from bjerrum.potential.forms import exported_equals_plain
 from bjerrum.potential.model import load_model
 from bjerrum.potential.repulsion import Repulsion
 from conftest import water_box
@@ -115,6 +116,11 @@ def test_refuses_what_cannot_be_exported(model, tmp_path):
     with pytest.raises(InputError, match=r"\.nequip\.pt2"):
         export_aotinductor(model, water_box(), tmp_path / "x.pt2")
     assert not (tmp_path / "x").exists()
+    with pytest.raises(ExternalError, match="bjerrum export"):
+        exported_equals_plain(model, tmp_path / "none.nequip.pt2", water_box())
+    (tmp_path / "bad.nequip.pt2").write_bytes(b"no archive")
+    with pytest.raises(ExternalError, match="could not load"):
+        exported_equals_plain(model, tmp_path / "bad.nequip.pt2", water_box())
 
 
 @pytest.mark.slow
@@ -131,3 +137,8 @@ def test_the_compiled_network_is_the_network(tiny_model, tmp_path):
     )
     assert np.allclose(box.get_forces(), expected.forces, atol=1e-4)
     assert box.get_potential_energy() == pytest.approx(expected.energy, abs=1e-3)
+    checks = exported_equals_plain(model, path, water_box(seed=21))
+    assert [c.passed for c in checks] == [True, True]
+    state = {k: v * 1.01 for k, v in model.network.network.state_dict().items()}
+    model.network.network.load_state_dict(state)  # another network than the one exported
+    assert not all(c.passed for c in exported_equals_plain(model, path, water_box(seed=21)))

@@ -11,7 +11,8 @@ from ase import Atoms
 
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.estimate import Evaluation
-from bjerrum.potential import gate
+from bjerrum.potential import forms, gate
+from bjerrum.potential.fused.model import for_dynamics
 from bjerrum.potential.model import load_model
 from conftest import BASELINE, water_box
 
@@ -190,3 +191,33 @@ def test_red_on_nan(model, water):
     assert not gate.smoothness(broken).passed
     assert not gate.units(bound, water)[0].passed
     assert not any(c.passed for c in gate.constant_energy(bound, water, np.random.default_rng(0)))
+
+
+def test_compiled_and_plain_forms_are_compared(tiny_model, water, monkeypatch):
+    """Equal to single precision; a force that is off by 0.2 meV/angstrom on one atom is seen."""
+    whole = load_model(str(tiny_model))
+    fast = for_dynamics(whole)
+    if fast.how == "plain":
+        pytest.skip(f"nothing compiled here: {fast.reason}")
+    assert [c.passed for c in forms.compiled_equals_plain(whole, water)] == [True, True]
+
+    class Off:
+        def bind(self, symbols, cell):
+            bound = fast.potential.bind(symbols, cell)
+
+            def evaluate(positions):
+                e = bound(positions)
+                forces = e.forces.copy()
+                forces[3, 1] += 2e-4
+                return Evaluation(e.energy + 1e-5 * len(forces), forces)
+
+            return evaluate
+
+    monkeypatch.setattr(forms, "for_dynamics", lambda _model: replace(fast, potential=Off()))
+    force, energy = forms.compiled_equals_plain(whole, water)
+    assert not force.passed
+    assert force.value == pytest.approx(0.2, abs=0.02)
+    assert energy.passed
+    assert energy.value == pytest.approx(0.01, abs=5e-3)
+    monkeypatch.setattr(forms, "for_dynamics", lambda _model: replace(fast, how="plain"))
+    assert forms.compiled_equals_plain(whole, water) == []

@@ -130,19 +130,29 @@ def evaluate(
 def check(
     model: ModelName,
     frames: Annotated[Path | None, typer.Argument(help="A structure; default: a LiCl box.")] = None,
+    exported: Annotated[
+        Path | None, typer.Option(help="A network file of bjerrum export, to be checked too.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the trust gate on a model; exit code 3 if a check fails."""
     from bjerrum.checks import require
     from bjerrum.coarse.gate import run_coarse_gate
     from bjerrum.coarse.model import is_coarse, load_coarse
+    from bjerrum.errors import InputError
+    from bjerrum.potential.forms import exported_equals_plain
     from bjerrum.potential.gate import run_gate
     from bjerrum.potential.model import load_model
 
     if is_coarse(model):
+        if exported is not None:
+            raise InputError("--exported: expected a model with a network, got a coarse one")
         checks = run_coarse_gate(load_coarse(model))
     else:
-        checks = run_gate(load_model(model), _configuration(frames), timed=True)
+        loaded, atoms = load_model(model), _configuration(frames)
+        checks = run_gate(loaded, atoms, timed=True)
+        if exported is not None:
+            checks += exported_equals_plain(loaded, exported, atoms)
     passed = all(c.passed for c in checks)
     if as_json:
         print_results({"passed": passed, "checks": [c.to_json() for c in checks]}, as_json)

@@ -23,6 +23,7 @@ from bjerrum.estimate import Evaluation, FloatArray
 from bjerrum.potential.calculator import BoundCalculator
 from bjerrum.potential.checks import check_model
 from bjerrum.potential.contacts import contact_check
+from bjerrum.potential.forms import compiled_equals_plain
 from bjerrum.potential.model import Model
 from bjerrum.potential.protocol import ForceFunction
 from bjerrum.units import COULOMB_CONSTANT, EV_IN_MEV
@@ -53,6 +54,7 @@ def run_gate(model: Model, atoms: Atoms, *, seed: int = 0, timed: bool = False) 
         *units(forces, atoms),
         *constant_energy(forces, atoms, random),
         contact_check(model),
+        *compiled_equals_plain(model, atoms),
         *([speed(forces, atoms)] if timed else []),
     ]
 

@@ -16,6 +16,7 @@ from bjerrum.potential.fused.coulomb import BoundEwald, BoundWall
 from bjerrum.potential.fused.network import FusedNetwork
 from bjerrum.potential.model import Model
 from bjerrum.potential.neighbours import VerletList
+from bjerrum.potential.nequip import NequipNetwork
 from bjerrum.potential.protocol import Potential
 
 Choice = Literal["auto", "fused", "plain"]
@@ -60,6 +61,8 @@ class FusedModel:
 
     def __init__(self, model: Model) -> None:
         members = model.network.members
+        if not all(isinstance(member, NequipNetwork) for member in members):
+            raise ModelError("fused network: expected networks of NequIP")
         if any(member.device.type != "cpu" for member in members):
             raise ModelError("fused network: runs on the CPU only")
         self.networks = tuple(FusedNetwork(member) for member in members)
