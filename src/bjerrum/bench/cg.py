@@ -119,9 +119,11 @@ def _published_call(model: CoarseModel, calls: int) -> float:
     from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
     from nequip.integrations.ase import NequIPCalculator
     from nequip.model import NequIPGNNModel
+    from nequip.utils.global_state import set_global_state
 
     from bjerrum.coarse.simulate import shaken_lattice
 
+    set_global_state()
     elements = list(model.potential.basis.elements)
     network = NequIPGNNModel(
         seed=0,
