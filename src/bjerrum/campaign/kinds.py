@@ -6,8 +6,9 @@ from typing import Final
 
 from bjerrum.graph import Kind
 
-_PREPARATION, _LEARNING, _MEASURING = (
-    f"bjerrum.campaign.{name}" for name in ("preparation", "learning", "measuring")
+_PREPARATION, _LEARNING, _MEASURING, _THERMODYNAMICS = (
+    f"bjerrum.campaign.{name}"
+    for name in ("preparation", "learning", "measuring", "thermodynamics")
 )
 
 BUILD_BOX: Final = Kind("build_box", 1, f"{_PREPARATION}:build_box", "atom ps")
@@ -35,6 +36,8 @@ SIMULATE_MODEL: Final = Kind(
 SIMULATE_CLASSICAL: Final = Kind(
     "simulate_classical", 1, f"{_PREPARATION}:sample_classical", "atom ps"
 )
+COARSEN_SALT: Final = Kind("coarsen_salt", 1, f"{_THERMODYNAMICS}:coarsen_salt", "atom frames")
+SOLVE_SALT: Final = Kind("solve_salt", 1, f"{_THERMODYNAMICS}:solve_salt", "theory points")
 MEASURE_STRUCTURE: Final = Kind(
     "measure_structure", 1, f"{_MEASURING}:measure_structure", "squared atoms frames"
 )
@@ -67,6 +70,8 @@ KINDS: Final = {
         EXPLORE_ROUND,
         SIMULATE_MODEL,
         SIMULATE_CLASSICAL,
+        COARSEN_SALT,
+        SOLVE_SALT,
         MEASURE_STRUCTURE,
         MEASURE_TRANSPORT,
         MEASURE_KIRKWOOD_BUFF,

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bjerrum.campaign.forces import model_folder
 from bjerrum.campaign.preparation import BOX, TRAJECTORY, Inputs, Parameters
 from bjerrum.errors import InputError
 from bjerrum.files import write_json
@@ -30,7 +31,7 @@ def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None
     from bjerrum.specification import validate_spec
 
     atoms = read_frames(inputs["box"] / BOX)[0]
-    model = load_model(str(_model_folder(inputs, parameters)))
+    model = load_model(str(model_folder(inputs, parameters)))
     require_box(atoms.cell.array, model.card.cutoff)
     forces = model.bind(list(atoms.symbols), atoms.cell.array)
     if parameters["is_rigid"]:
@@ -39,10 +40,6 @@ def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None
     spec = validate_spec(parameters["run"], SimulationSpec, "simulation")
     run_dynamics(atoms, forces, spec.dynamics(_CHUNK_FRAMES), folder, on_step=lambda step: None)
     (folder / END).unlink()
-
-
-def _model_folder(inputs: Inputs, parameters: Parameters) -> Path:
-    return inputs["committee"] / parameters["name"] if "committee" in inputs else inputs["model"]
 
 
 def _simulate_rigid(folder: Path, parameters: Parameters, atoms: Any, forces: Any) -> None:
@@ -80,7 +77,8 @@ def _simulate_rigid(folder: Path, parameters: Parameters, atoms: Any, forces: An
     write_trajectory(folder / TRAJECTORY, iter([chunk]))
 
 
-def _trajectories(inputs: Inputs) -> list[Path]:
+def trajectories(inputs: Inputs) -> list[Path]:
+    """Return the trajectory files among a step's inputs, in order."""
     names = sorted(name for name in inputs if name.startswith("trajectory_"))
     return [inputs[name] / TRAJECTORY for name in names]
 
@@ -92,7 +90,7 @@ def _runs(parameters: Parameters, inputs: Inputs) -> list[Callable[[], Iterator[
     def opened(path: Path) -> Iterator[Any]:
         return after(iterate_frames(path), parameters["skip_ps"], str(path))
 
-    return [partial(opened, path) for path in _trajectories(inputs)]
+    return [partial(opened, path) for path in trajectories(inputs)]
 
 
 def measure_structure(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
@@ -101,7 +99,7 @@ def measure_structure(folder: Path, parameters: Parameters, inputs: Inputs) -> N
 
     estimates, curves, reasons = [], [], {}
     skip, pairs = parameters["skip_ps"], parameters["pairs"]
-    found = analyse_structure(_trajectories(inputs), pairs=pairs, skip_ps=skip).to_json()
+    found = analyse_structure(trajectories(inputs), pairs=pairs, skip_ps=skip).to_json()
     for pair, data in found["pairs"].items():
         columns = {key: data[key] for key in ("r_angstrom", "g", "g_standard_error")}
         curves.append({"quantity": "rdf", "subject": pair, "columns": columns, "method": _RDF})

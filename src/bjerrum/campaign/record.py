@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bjerrum.campaign.measuring import CURVES, ESTIMATES, REASONS
 from bjerrum.campaign.preparation import BOX
+from bjerrum.campaign.thermodynamics import MODEL
 from bjerrum.campaign.wiring import Campaign, Measured
+from bjerrum.campaign.wiring_thermodynamics import Solved
+from bjerrum.coarse.model import COARSE_CARD
 from bjerrum.database import (
     CurveRecord,
     Database,
@@ -26,13 +30,17 @@ from bjerrum.graph import Node
 from bjerrum.potential.card import CARD, ModelCard, read_card
 from bjerrum.reference.classical_force_fields import ClassicalSettings, force_field_of
 from bjerrum.store import Store
+from bjerrum.system import Solution
+
+Part = Measured | Solved
+"""What becomes one run of the database."""
 
 MAX_STEPS = 2000
 """Of a chain that is written out in full; a longer one keeps its labels' collection as its end."""
 
 
-def run_record(campaign: Campaign, measured: Measured, store: Store) -> RunRecord | None:
-    """Return a solution's finished measurements as a record; None if there is none yet."""
+def run_record(campaign: Campaign, measured: Part, store: Store) -> RunRecord | None:
+    """Return the finished measurements of a solution, or of a salt; None if there is none yet."""
     done = [node for node in measured.measurements.values() if store.find(node.step)]
     if not done:
         return None
@@ -41,13 +49,13 @@ def run_record(campaign: Campaign, measured: Measured, store: Store) -> RunRecor
     steps = {one.hash: one for node in done for one in campaign.graph.chain(node)}
     ordered = [node for node in campaign.graph if node.hash in steps]
     return RunRecord(
-        name=str(measured.solution),
+        name=_name(measured),
         kind="campaign",
         campaign=campaign.config.name,
         solution=SolutionRecord.of(measured.solution),
         model=model_record(campaign, measured, store),
         estimates=[
-            _estimate(entry, node)
+            _estimate(entry, node, measured.solution)
             for node, data in zip(done, found, strict=True)
             for entry in data[ESTIMATES]
         ],
@@ -59,8 +67,19 @@ def run_record(campaign: Campaign, measured: Measured, store: Store) -> RunRecor
         steps=[_step(node) for node in ordered[-MAX_STEPS:]],
         files=_files(measured, store),
         cost={"wall_seconds": sum(_seconds(store, node) for node in ordered)},
-        document={"reasons": reasons, "waters": measured.n_waters},
+        document={"reasons": reasons, **_size(measured)},
     )
+
+
+def _name(measured: Part) -> str:
+    if isinstance(measured, Measured):
+        return str(measured.solution)
+    solution = measured.solution
+    return f"{solution.salt} at {solution.temperature:g} K: osmotic and activity coefficients"
+
+
+def _size(measured: Part) -> dict[str, int]:
+    return {"waters": measured.n_waters} if isinstance(measured, Measured) else {}
 
 
 def _read(store: Store, node: Node) -> dict[str, Any]:
@@ -71,14 +90,19 @@ def _read(store: Store, node: Node) -> dict[str, Any]:
     }
 
 
-def _estimate(entry: dict[str, Any], node: Node) -> EstimateRecord:
-    data = entry["estimate"]
+def _estimate(entry: dict[str, Any], node: Node, solution: Solution) -> EstimateRecord:
+    """Return an estimate; that of a salt names the solution that it is of."""
+    data, molality = entry["estimate"], entry.get("molality_mol_per_kg")
+    other = None
+    if molality is not None:
+        other = SolutionRecord.of(Solution(solution.salt, molality, solution.temperature))
     return EstimateRecord.of(
         Estimate(**{key: data[key] for key in ("value", "standard_error", "unit", "n_effective")}),
         quantity=entry["quantity"],
         subject=entry["subject"],
         method=entry["method"],
         step=node.hash,
+        solution=other,
     )
 
 
@@ -92,13 +116,17 @@ def _seconds(store: Store, node: Node) -> float:
     return 0.0 if found is None else found.wall_seconds
 
 
-def _files(measured: Measured, store: Store) -> list[FileRecord]:
+def _files(measured: Part, store: Store) -> list[FileRecord]:
+    if isinstance(measured, Solved):
+        return []
     path = store.folder_of(measured.boxes[0].step) / BOX
     return [FileRecord(BOX, "chemical/x-xyz", path.read_bytes())] if path.is_file() else []
 
 
-def model_record(campaign: Campaign, measured: Measured, store: Store) -> ModelRecord | None:
-    """Return what the solution's trajectories were made with."""
+def model_record(campaign: Campaign, measured: Part, store: Store) -> ModelRecord | None:
+    """Return what the solution's trajectories were made with, or the ions' model of a salt."""
+    if isinstance(measured, Solved):
+        return _ions_of(campaign, measured, store)
     if measured.model is not None:
         folder = store.folder_of(measured.model.step) / str(measured.solution.salt)
         return _model_of(read_card(folder), folder)
@@ -110,6 +138,19 @@ def model_record(campaign: Campaign, measured: Measured, store: Store) -> ModelR
         sha256=_sha256(repr(force_field)),
         labels="classical force field",
         document={"citation": force_field.citation},
+    )
+
+
+def _ions_of(campaign: Campaign, solved: Solved, store: Store) -> ModelRecord | None:
+    folder = store.folder_of(solved.ions.step) / MODEL
+    document = json.loads((folder / COARSE_CARD).read_text(encoding="utf-8"))
+    forces = solved.ions.step.parameters.get("force_field")
+    return ModelRecord(
+        name=f"{solved.solution.salt} ions alone, {campaign.config.name}",
+        sha256=document["weights_sha256"],
+        labels=f"forces on the ions by {forces or 'the simulating model'}, mean over the water",
+        code_version=document["code_version"],
+        document=document,
     )
 
 
@@ -137,14 +178,14 @@ def _sha256(text: str) -> str:
 
 
 def record(
-    campaign: Campaign, store: Store, place: str, only: list[Measured] | None = None
+    campaign: Campaign, store: Store, place: str, only: Sequence[Part] | None = None
 ) -> Inserted:
     """Insert every finished solution into the database; what is there already stays as it is.
 
-    only  these solutions
+    only  these solutions and salts
     Raises InputError or ExternalError for a database that cannot be opened or written.
     """
-    chosen = campaign.measured if only is None else only
+    chosen = [*campaign.measured, *campaign.solved] if only is None else only
     runs = [run for one in chosen if (run := run_record(campaign, one, store)) is not None]
     with Database.open(place, create=True) as database:
         return database.insert(runs)

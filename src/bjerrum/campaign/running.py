@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bjerrum.campaign.costs import forecast, left_seconds, wall_seconds
-from bjerrum.campaign.record import record
+from bjerrum.campaign.record import Part, record
 from bjerrum.campaign.spec import CampaignConfig, beside, output_of, read_campaign
-from bjerrum.campaign.wiring import Campaign, Measured, wire
+from bjerrum.campaign.wiring import Campaign, wire
 from bjerrum.errors import (
     BjerrumError,
     ExternalError,
@@ -122,8 +122,8 @@ class _Recorder:
 
     def __init__(self, opened: Open) -> None:
         self._opened = opened
-        self._left: dict[str, list[Measured]] = {}
-        for one in opened.campaign.measured:
+        self._left: dict[str, list[Part]] = {}
+        for one in [*opened.campaign.measured, *opened.campaign.solved]:
             for node in one.measurements.values():
                 self._left.setdefault(node.hash, []).append(one)
 

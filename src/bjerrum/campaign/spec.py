@@ -15,6 +15,7 @@ from bjerrum.errors import InputError
 from bjerrum.potential.spec import NetworkSpec, OptimiserSpec, SplitSpec
 from bjerrum.specification import Count, Positive, Spec, read_spec
 from bjerrum.system import Salt, Solution
+from bjerrum.thermodynamics.theories import find_theory
 
 Measurement = Literal["structure", "transport", "kirkwood-buff", "pairing", "force-error"]
 Part = Annotated[float, Field(ge=0, lt=1)]
@@ -148,6 +149,31 @@ class SimulationSection(Spec):
     equilibration_part: Part = 0.2
 
 
+class CoarseningSection(Spec):
+    """From the trajectories to osmotic and activity coefficients: ions alone, then a theory.
+
+    theory                of solutions: hnc, rhnc, mpb, ...; see ``bjerrum solve``
+    dielectric_constant   of the water that simulates; default: that of real water
+    pair_cutoff_angstrom  of the ions' potential; default: 10, or half the smallest box
+    n_radial              radial functions of the three-body terms; 0: pairs alone
+    iterations            of the polish on g(r)
+    polish_ps             of each replica in an iteration
+    """
+
+    theory: str = "hnc"
+    dielectric_constant: Annotated[float, Field(ge=1, le=1000)] | None = None
+    pair_cutoff_angstrom: Annotated[float, Field(ge=5, le=20)] | None = None
+    n_radial: Annotated[int, Field(ge=0, le=8)] = 4
+    iterations: Annotated[int, Field(ge=0)] = 6
+    polish_ps: Positive = 100.0
+
+    @field_validator("theory")
+    @classmethod
+    def _known(cls, theory: str) -> str:
+        find_theory(theory)
+        return theory
+
+
 class CampaignConfig(Spec):
     """A whole campaign.
 
@@ -169,6 +195,7 @@ class CampaignConfig(Spec):
     training: TrainingSection | None = None
     learning: LearningSection | None = None
     simulation: SimulationSection | None = None
+    coarsening: CoarseningSection | None = None
     measure: Annotated[list[Measurement], Field(min_length=1)] = Field(
         default=["structure", "transport"]
     )
@@ -188,6 +215,8 @@ class CampaignConfig(Spec):
             raise ValueError('measure: "force-error" needs [training]')
         simulation = self.simulation
         if simulation is None:
+            if self.coarsening is not None:
+                raise ValueError("[coarsening] needs [simulation]: it learns from trajectories")
             return self
         if simulation.potential == "trained" and self.training is None:
             raise ValueError('simulation.potential = "trained" needs [training]')
@@ -242,7 +271,8 @@ def _check_grid(config: CampaignConfig) -> None:
                 "solutions.molalities_mol_per_kg: expected more than 0: without ions there is "
                 "nothing to measure"
             )
-        solution.box_edge(waters)
+        edge = solution.box_edge(waters)
+        _check_coarsening(config, solution, units, edge)
         key = solution.salt.formula, solution.temperature, units
         if key in boxes:
             raise InputError(
@@ -250,6 +280,24 @@ def _check_grid(config: CampaignConfig) -> None:
                 f"{solution.salt}; take more waters or molalities that lie farther apart"
             )
         boxes[key] = solution
+
+
+def _check_coarsening(config: CampaignConfig, solution: Solution, units: int, edge: float) -> None:
+    """Ions alone need two of each in every box, and a cutoff of at most half the box."""
+    section = config.coarsening
+    if section is None:
+        return
+    if units < 2:
+        raise InputError(
+            f"coarsening: {solution} has {units} {solution.salt} in {config.box.waters} waters, "
+            "expected 2 or more: like ions never meet; take more waters"
+        )
+    cutoff = section.pair_cutoff_angstrom
+    if cutoff is not None and cutoff > edge / 2:
+        raise InputError(
+            f"coarsening.pair_cutoff_angstrom: expected at most half the box of {solution}, "
+            f"{edge / 2:.1f}, got {cutoff:g}"
+        )
 
 
 def output_of(path: Path, config: CampaignConfig, chosen: Path | None) -> Path:

@@ -2,7 +2,7 @@
 
 For each solution: boxes -> sampled configurations -> labels; for each salt and temperature: a
 committee from the labels of all its solutions, rounds of active learning; for each solution again:
-dynamics -> measurements.
+dynamics -> measurements; for each salt and temperature again: ions alone -> activities.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from bjerrum.campaign import kinds
 from bjerrum.campaign.spec import CampaignConfig, SimulationSection
 from bjerrum.campaign.wiring_labels import LabelWiring, block_of
 from bjerrum.campaign.wiring_potentials import PotentialWiring, weight, weight_of_card
+from bjerrum.campaign.wiring_thermodynamics import Solved, ThermodynamicsWiring
 from bjerrum.errors import InputError
 from bjerrum.graph import Graph, Node
 from bjerrum.potential.card import ModelCard, find_model, read_card
@@ -49,6 +50,7 @@ class Campaign:
     config: CampaignConfig
     graph: Graph
     measured: list[Measured]
+    solved: list[Solved]
     committees: dict[str, Node]
     settings: dict[str, Any]
     card: ModelCard | None
@@ -76,17 +78,23 @@ class _Wiring:
         for solution in config.grid():
             key = f"{solution.salt}, {solution.temperature:g} K"
             groups.setdefault(key, []).append(solution)
-        measured = []
+        measured, solved = [], []
         for key, solutions in groups.items():
             boxes = {s: self.labelling.boxes(s) for s in solutions}
             if config.training is not None:
                 wiring = PotentialWiring(self.labelling, config.training)
                 committees[key] = wiring.committee(key, solutions, boxes)
             committee = committees.get(key)
-            measured += [self._measured(s, boxes[s], committee) for s in solutions]
+            group = [self._measured(s, boxes[s], committee) for s in solutions]
+            if config.coarsening is not None:
+                wiring_of_salt = ThermodynamicsWiring(self.labelling, config.coarsening)
+                solved.append(
+                    wiring_of_salt.solved(key, {m.solution: m.trajectories for m in group})
+                )
+            measured += group
         card = None if self.model is None else self.model[1]
         settings = self.labelling.settings
-        return Campaign(config, self.graph, measured, committees, settings, card)
+        return Campaign(config, self.graph, measured, solved, committees, settings, card)
 
     def _given_model(self) -> tuple[Path, ModelCard] | None:
         simulation = self.config.simulation
