@@ -20,6 +20,7 @@ from bjerrum.dataset import (
     load_dataset,
     require_training_frames,
     split_blocks,
+    spread_evenly,
     subtract_baseline,
 )
 from bjerrum.electrostatics import ScreenedCoulomb
@@ -216,6 +217,14 @@ def test_another_seed_chooses_other_blocks():
     dataset = Dataset(tuple(Atoms("H") for _ in names), names, "invented", "none", "")
     splits = {split_blocks(dataset, n_validation=3, n_test=6, seed=seed) for seed in range(10)}
     assert len(splits) == 10
+
+
+def test_frames_are_chosen_evenly():
+    frames = list(range(10))
+    assert spread_evenly(frames, None) == frames
+    assert spread_evenly(frames, 99) == frames
+    assert spread_evenly(frames, 5) == [0, 2, 4, 6, 8]
+    assert spread_evenly(frames, 3) == [0, 3, 6]
 
 
 @pytest.mark.parametrize(("n_validation", "n_test"), [(0, 1), (1, -1)])

@@ -78,3 +78,12 @@ def test_nequips_input_carries_the_specification():
     assert module["model"]["per_type_energy_shifts"] == shifts
     assert module["model"]["type_names"] == ["H", "O"]
     assert data["data"]["transforms"][1]["r_max"] == module["model"]["r_max"] == 5.0
+
+
+def test_members_of_a_committee_differ_in_seed_and_validation_blocks_alone():
+    first = read_spec(EXAMPLE, TrainingSpec)
+    second = first.of_member(1)
+    assert (second.seed, second.split.member) == (first.seed + 1, 1)
+    assert second.of_member(0) == second
+    changed = second.model_copy(update={"seed": first.seed, "split": first.split})
+    assert changed == first

@@ -279,6 +279,18 @@ def test_refuses_a_folder_of_other_data_or_settings(dataset, copy):
     prepare(dataset, SPEC.model_copy(update={"card": card}), copy)
 
 
+def test_fewer_frames_for_a_learning_curve_keep_the_held_back_ones(dataset, copy, tmp_path):
+    split = SPEC.split.model_copy(update={"training_frames": 5})
+    fewer = SPEC.model_copy(update={"split": split})
+    prepared = prepare(dataset, fewer, tmp_path / "fewer")
+    whole = prepare(dataset, SPEC, tmp_path / "whole")
+    assert prepared.split == whole.split
+    assert (prepared.n_train, whole.n_train) == (5, 8)
+    assert len(read_frames(tmp_path / "fewer" / "train.extxyz", labelled=True)) == 5
+    with pytest.raises(InputError, match="another dataset"):
+        prepare(dataset, fewer, copy)
+
+
 def test_refuses_elements_that_the_data_do_not_hold(dataset, tmp_path):
     charges = SPEC.baseline.model_copy(update={"charges_e": {"Na": 1.0, "Cl": -1.0}})
     with pytest.raises(InputError, match=r"charges_e: Na .*Cl, H, Li, O"):

@@ -194,6 +194,12 @@ def split_blocks(
     )
 
 
+def spread_evenly(frames: Sequence[Atoms], n_most: int | None) -> list[Atoms]:
+    """Return at most ``n_most`` of the frames, evenly spread over their order; None: all."""
+    n_kept = len(frames) if n_most is None else min(n_most, len(frames))
+    return [frames[k * len(frames) // n_kept] for k in range(n_kept)]
+
+
 def require_training_frames(dataset: Dataset, split: Split) -> None:
     """Raise InputError if the training part has too few frames or lacks an element."""
     train = dataset.of_blocks(split.train)

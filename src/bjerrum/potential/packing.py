@@ -17,7 +17,7 @@ from typing import Any
 from ase import Atoms
 
 from bjerrum import __version__
-from bjerrum.dataset import Dataset
+from bjerrum.dataset import Dataset, spread_evenly
 from bjerrum.errors import InputError, ModelError
 from bjerrum.files import atomic_path, sha256_of
 from bjerrum.potential.card import CARD, WEIGHTS, ModelCard, find_model, read_card
@@ -96,7 +96,10 @@ def pack_model(
     card = _card(prepared, output.resolve().name)
     network = NequipNetwork(card.hyperparameters, weights)
     model = Model(card, network, prepared.baseline, output)
-    wall = fit_repulsion(dataset.of_blocks(prepared.split.train), card.elements, 1.0)
+    seen = spread_evenly(
+        dataset.of_blocks(prepared.split.train), prepared.spec.split.training_frames
+    )
+    wall = fit_repulsion(seen, card.elements, 1.0)
     model = with_safe_contacts(model, wall)
     card = card.model_copy(update={"repulsion": _wall_of(model)})
     test = dataset.of_blocks(prepared.split.test)

@@ -17,6 +17,7 @@ from bjerrum.dataset import (
     fit_energy_shifts,
     require_training_frames,
     split_blocks,
+    spread_evenly,
     subtract_baseline,
 )
 from bjerrum.electrostatics import ScreenedCoulomb
@@ -100,10 +101,9 @@ def prepare(
         baseline = extended_baseline(start, spec, may_change=new_baseline)
         new = [e for e in elements if e not in start.card.elements]
         relatives = {e: relative_of(e, start, baseline) for e in new}
-    parts = {
-        name: subtract_baseline(dataset.of_blocks(blocks), baseline)
-        for name, blocks in asdict(split).items()
-    }
+    chosen = {name: dataset.of_blocks(blocks) for name, blocks in asdict(split).items()}
+    chosen["train"] = spread_evenly(chosen["train"], spec.split.training_frames)
+    parts = {name: subtract_baseline(frames, baseline) for name, frames in chosen.items()}
     provenance = {
         "dataset": {
             "source": dataset.source,

@@ -57,12 +57,14 @@ class SplitSpec(Spec):
 
     member  number in a committee: another one has other validation blocks, the same test blocks.
             ``train --committee`` counts it up; set it to train one member on its own.
+    training_frames  at most this many, spread evenly over the rest: for learning curves
     """
 
     validation_blocks: Count = 3
     test_blocks: Annotated[int, Field(ge=0)] = 6
     seed: int = 0
     member: Annotated[int, Field(ge=0)] = 0
+    training_frames: Count | None = None
 
 
 class OptimiserSpec(Spec):
@@ -113,7 +115,8 @@ class TrainingSpec(Spec):
         data = self.model_dump(mode="json", exclude={"card"})
         for horizon in ("steps", "cooldown_fraction"):
             del data["optimiser"][horizon]
-        del data["split"]["member"]  # the blocks themselves are compared
+        for chosen in ("member", "training_frames"):
+            del data["split"][chosen]  # the blocks and the number of frames are compared themselves
         return data
 
     def of_member(self, member: int) -> TrainingSpec:
