@@ -1,7 +1,9 @@
 """Error against the number of training frames, and what lowers it, at one budget of steps.
 
     python benchmarks/training/learning_curve.py FRAMES.extxyz training/licl-nnp1/training.toml \
-      --steps 4000 --work WORK -o data/licl-training/learning-curve.json
+      --steps 4000 --settings --work WORK -o data/training/licl.json
+    python benchmarks/training/learning_curve.py KCL.extxyz training/kcl-nnp1/training.toml \
+      --counts 6 12 24 --from licl-nnp1 --steps 1500 --work WORK -o data/training/kcl.json
 
 Every training differs from the given one in one setting; errors are those on its test blocks, which
 are the same for all. What is finished in WORK is not trained again, what was interrupted goes on.
@@ -13,6 +15,7 @@ import argparse
 import json
 import time
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,11 @@ from bjerrum.files import write_json
 from bjerrum.potential.card import read_card
 from bjerrum.potential.routine import TrainingRequest, train_model
 from bjerrum.potential.spec import TrainingSpec
+from bjerrum.potential.starting import starting_point
 
-FRAMES = (30, 60, 120, 240)
-"""Numbers of training frames; all of them is the reference, "as shipped"."""
+ALL = "all frames"
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "as shipped": {},
     "8 features": {"network": {"n_features": 8}},
     "32 features": {"network": {"n_features": 32}},
     "l <= 1": {"network": {"l_max": 1}},
@@ -43,12 +45,27 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def variants(steps: int) -> dict[str, dict[str, Any]]:
-    """Return what each training changes, by name."""
-    counts = {f"{n} frames": {"split": {"training_frames": n}} for n in FRAMES}
-    chosen = {**counts, **SETTINGS}
-    own = {"optimiser": {"steps": steps}}
-    return {name: merged(own, change) for name, change in chosen.items()}
+@dataclass(frozen=True)
+class Variant:
+    """A training: its name, what it changes, and the model it starts from, if any."""
+
+    name: str
+    change: dict[str, Any]
+    start: str | None = None
+
+
+def variants(counts: list[int], start: str | None, *, settings: bool) -> list[Variant]:
+    """Return the trainings: each number of frames, from the model too, then each setting."""
+    found = []
+    for n in [*counts, None]:
+        name = ALL if n is None else f"{n} frames"
+        change = {"split": {} if n is None else {"training_frames": n}}
+        found.append(Variant(name, change))
+        if start is not None:
+            found.append(Variant(f"{name} from {start}", change, start))
+    if settings:
+        found += [Variant(name, change) for name, change in SETTINGS.items()]
+    return found
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -60,19 +77,25 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def run(dataset: Dataset, settings: dict[str, Any], config: Path, folder: Path) -> dict[str, Any]:
+def run(
+    dataset: Dataset, variant: Variant, base: dict[str, Any], config: Path, folder: Path
+) -> dict[str, Any]:
     """Train one variant, unless it is finished; return its errors and time."""
-    spec = TrainingSpec.model_validate(settings)
+    spec = TrainingSpec.model_validate(merged(base, variant.change))
     output, spent = folder / "model", folder / "seconds.json"
+    start = None if variant.start is None else starting_point(variant.start)
     begin = time.process_time()
-    if not (output / "model.json").is_file():
-        request = TrainingRequest(spec, config, output, folder / "training")
+    if not spent.is_file():
+        request = TrainingRequest(
+            spec, config, output, folder / "training", start, new_baseline=start is not None
+        )
         with Console() as console:
             train_model(dataset, request, console.training, console.announce)
         write_json(spent, {"cpu_seconds": time.process_time() - begin})
     card = read_card(output)
     return {
         "n_frames": card.data["n_frames"]["train"],
+        "start": variant.start,
         "steps": card.training["steps"],
         "force_rmse_meV_per_angstrom": card.errors["force_rmse_meV_per_angstrom"],
         "cpu_seconds": json.loads(spent.read_text())["cpu_seconds"],
@@ -81,31 +104,32 @@ def run(dataset: Dataset, settings: dict[str, Any], config: Path, folder: Path) 
 
 def main() -> None:
     """Train every variant and write what was measured after each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("frames", type=Path)
     parser.add_argument("config", type=Path)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--only", nargs="*", help="names of variants; default: all")
+    parser.add_argument("--counts", type=int, nargs="*", default=[30, 60, 120, 240])
+    parser.add_argument("--from", dest="start", help="a model to start from, too")
+    parser.add_argument("--settings", action="store_true", help="other settings, too")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = load_dataset(arguments.frames)
     base = tomllib.loads(arguments.config.read_text())
-    results = {}
-    for name, change in variants(arguments.steps).items():
-        if arguments.only and name not in arguments.only:
-            continue
-        folder = arguments.work / name.replace(" ", "-").replace("<=", "le")
-        results[name] = run(dataset, merged(base, change), arguments.config, folder)
-        print(name, results[name], flush=True)
+    base["optimiser"] = {**base.get("optimiser", {}), "steps": arguments.steps}
+    results: dict[str, Any] = {}
+    for variant in variants(arguments.counts, arguments.start, settings=arguments.settings):
+        folder = arguments.work / variant.name.replace(" ", "-").replace("<=", "le")
+        results[variant.name] = run(dataset, variant, base, arguments.config, folder)
+        print(variant.name, results[variant.name], flush=True)
         write_json(
             arguments.output,
             {
+                "made_by": "benchmarks/training/learning_curve.py",
                 "frames": dataset.source,
                 "sha256": dataset.sha256,
                 "steps": arguments.steps,
-                "made_by": "benchmarks/training/learning_curve.py",
                 "variants": results,
             },
         )

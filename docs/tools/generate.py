@@ -28,6 +28,7 @@ from bjerrum.system import SALTS
 from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
 from label_tables import bench_table, comparison_table, convergence_table, data_table
+from training_tables import fine_tuning, learning_curves
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
@@ -342,5 +343,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "label data": data_table,
     "label bench": bench_table,
     "label comparison": comparison_table,
+    "learning curves": learning_curves,
+    "fine tuning": fine_tuning,
 }
 """What ``<!-- generated: NAME -->`` in a page stands for."""

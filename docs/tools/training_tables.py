@@ -1,0 +1,47 @@
+"""Tables of the models page, from what lies in data/training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).parents[2] / "data" / "training"
+
+
+def learning_curves() -> str:
+    """Return the errors of every training beside its number of frames, a table per file."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(DATA.glob("curve-*.json"))}
+    if not found:
+        return "*Not measured yet.*"
+    return "\n\n".join(_table(name.removeprefix("curve-"), data) for name, data in found.items())
+
+
+def _table(name: str, data: dict[str, Any]) -> str:
+    variants = data["variants"]
+    elements = list(next(iter(variants.values()))["force_rmse_meV_per_angstrom"])
+    rows = [
+        f"**{name}**: {data['steps']} steps of one frame; meV/Å on frames of unseen blocks.",
+        "",
+        "| training | frames | " + " | ".join(elements) + " | CPU min |",
+        "|---" * (len(elements) + 3) + "|",
+    ]
+    for label, row in variants.items():
+        errors = " | ".join(f"{row['force_rmse_meV_per_angstrom'][e]:.1f}" for e in elements)
+        rows.append(f"| {label} | {row['n_frames']} | {errors} | {row['cpu_seconds'] / 60:.0f} |")
+    return "\n".join(rows)
+
+
+def fine_tuning() -> str:
+    """Return the errors of models before and after they were continued on other labels."""
+    found = [json.loads(path.read_text()) for path in sorted(DATA.glob("before-*.json"))]
+    if not found:
+        return "*Not measured yet.*"
+    elements = list(found[0]["before"])
+    rows = ["| model | test frames | | " + " | ".join(elements) + " |"]
+    rows.append("|---" * (len(elements) + 3) + "|")
+    for data in found:
+        for when in ("before", "after"):
+            errors = " | ".join(f"{data[when].get(e, float('nan')):.1f}" for e in elements)
+            rows.append(f"| {data['model']} | {data['n_test']} | {when} | {errors} |")
+    return "\n".join(rows)
