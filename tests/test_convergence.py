@@ -37,7 +37,6 @@ class Synthetic:
     """Harmonic pairs of neighbours in the list, and waves on oxygen that finer grids lower."""
 
     name = "synthetic"
-    surer = None
 
     def __init__(self, settings: Cp2kSettings, program: object = None) -> None:
         self.settings = settings

@@ -41,7 +41,6 @@ class Fake:
     """Returns -d; ``script`` gives the statuses of the calls for a distance, converged after."""
 
     name = "fake"
-    surer: Fake | None = None
 
     def __init__(self, script: dict[float, list[LabelStatus]] | None = None) -> None:
         self.script = {k: list(v) for k, v in (script or {}).items()}
@@ -372,36 +371,6 @@ def test_a_label_of_another_electronic_state_is_set_aside(tmp_path):
     assert len(run(given, Fake(), tmp_path / "other").frames) == 9
     few = run(given[:5], Excited(), tmp_path / "few")  # too few to tell
     assert len(few.frames) == 5
-
-
-@pytest.mark.parametrize("surer_excess", [0.0, 6.0])
-def test_a_label_of_another_electronic_state_is_computed_again_by_the_surer_way(
-    tmp_path, surer_excess
-):
-    """The surer label stands under the first one's identity; no better than the first, it fails."""
-    given = frames(9)
-
-    class Excited(Fake):
-        excess = 6.0
-
-        def label(self, atoms, folder):
-            label = super().label(atoms, folder)
-            wrong = abs(label.energy - energy_of(given[4])) < 1e-9
-            return replace(label, energy=label.energy + self.excess) if wrong else label
-
-    first, surer = Excited(), Excited()
-    surer.excess, surer.settings, first.surer = surer_excess, "surer", surer
-    labelled = run(given, first, tmp_path / "work")
-    assert sum(surer.calls.values()) == 1
-    if surer_excess:
-        assert [failure["index"] for failure in labelled.failures] == [4]
-        return
-    assert energies(labelled) == pytest.approx([energy_of(atoms) for atoms in given])
-    assert labelled.frames[4].info["label_id"] == label_step(given[4], first).hash
-    # neither is computed again, with the working folder or with the output alone
-    run(given, first, tmp_path / "work")
-    run(given, first, tmp_path / "other", known=labelled.frames)
-    assert (sum(first.calls.values()), sum(surer.calls.values())) == (9, 1)
 
 
 def spce(n: int = 6) -> list[Atoms]:

@@ -3,8 +3,6 @@
 A working folder beside the output holds every calculation: input, log, and what became of it. The
 same command goes on after an interruption; frames that are finished are never computed again, nor
 those that an earlier output already holds (by ``label_id``), with or without its working folder.
-Labels whose energy shows another electronic state than their neighbours' are computed again by the
-reference's surer way; those that stay apart are set aside.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +106,6 @@ def label_frames(
         steps = [label_step(atoms, reference) for atoms in work]
         _compute(work, steps, reference, store, jobs, max_hours, announce)
         raw = [_labelled(step, store) for step in steps]
-        _label_again(raw, work, steps, reference, earlier.values(), store, jobs, announce)
         refined = reference.refine(
             raw[len(extra) :], [(k, frame) for (k, _), frame in zip(extra, raw, strict=False)]
         )
@@ -176,34 +173,6 @@ def _compute(
         except BaseException:
             reference.stop()
             raise
-
-
-def _label_again(
-    frames: list[Atoms | None],
-    work: Sequence[Atoms],
-    steps: Sequence[Step],
-    reference: Reference,
-    known: Iterable[Atoms],
-    store: Store,
-    jobs: int,
-    announce: Callable[[str, int, int], None],
-) -> None:
-    """Replace labels of other electronic states by surer ones where those are lower in energy."""
-    neighbours = {-1 - index: frame for index, frame in enumerate(known)}
-    found = {index: frame for index, frame in enumerate(frames) if frame is not None}
-    suspects = sorted(index for index in other_states({**neighbours, **found}) if index >= 0)
-    surer = reference.surer
-    if surer is None or not suspects:
-        return
-    configurations = [work[index] for index in suspects]
-    again = [label_step(atoms, surer) for atoms in configurations]
-    _compute(configurations, again, surer, store, jobs, None, announce)
-    for index, step in zip(suspects, again, strict=True):
-        label = _labelled(step, store)
-        if label is None or label.get_potential_energy() >= found[index].get_potential_energy():
-            continue
-        label.info[LABEL_ID] = steps[index].hash
-        frames[index] = label
 
 
 def _fits(begin: float, slowest: float, max_hours: float | None) -> bool:

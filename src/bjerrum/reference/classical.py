@@ -115,10 +115,6 @@ class ClassicalReference:
         """Return the frames as they are."""
         return list(frames)
 
-    @property
-    def surer(self) -> None:
-        """None: a force field has one energy."""
-
     def stop(self) -> None:
         """Do nothing: a label takes milliseconds."""
 

@@ -142,7 +142,6 @@ class Cp2kReference:
     settings  level of theory and numerical settings
     program   how CP2K is called; default: one process, one thread
     egg_boxes corrections of the grid error that were measured before; :meth:`refine` adds to them
-    stands_for  hash of the settings whose labels these replace; default: their own
     """
 
     def __init__(
@@ -150,10 +149,8 @@ class Cp2kReference:
         settings: Cp2kSettings,
         program: Cp2kProgram | None = None,
         egg_boxes: Sequence[EggBox] = (),
-        stands_for: str | None = None,
     ) -> None:
         self.settings = settings
-        self.stands_for = stands_for or settings.hash
         self.name: str = settings.method
         self.program = program or Cp2kProgram(find_cp2k())
         self.egg_boxes = [box for box in egg_boxes if box.settings_hash == settings.hash]
@@ -244,9 +241,11 @@ class Cp2kReference:
             if index:
                 moved.positions += shift @ _grid_vectors(atoms, costs[0].grid)
             label, cost, seconds = self._calculate(moved, folder, f"translation-{index}")
-            if label.status is LabelStatus.SCF_NOT_CONVERGED and self.surer is not None:
+            if label.status is LabelStatus.SCF_NOT_CONVERGED and self._fallback is not None:
                 (folder / WAVEFUNCTION).unlink(missing_ok=True)
-                label, cost, more = self.surer._calculate(moved, folder, f"translation-{index}-ot")
+                label, cost, more = self._fallback._calculate(
+                    moved, folder, f"translation-{index}-ot"
+                )
                 seconds += more
             if label.status is not LabelStatus.CONVERGED:
                 return label
@@ -263,13 +262,12 @@ class Cp2kReference:
         )
 
     @property
-    def surer(self) -> Cp2kReference | None:
-        """The same converged by orbital transformation; None if this is it."""
+    def _fallback(self) -> Cp2kReference | None:
+        """The same with the slower, surer SCF; None if this is it."""
         if self.settings.scf.method == "ot":
             return None
         scf = ScfSpec(method="ot", tolerance=self.settings.scf.tolerance / 10, max_steps=200)
-        settings = self.settings.model_copy(update={"scf": scf})
-        return Cp2kReference(settings, self.program, stands_for=self.stands_for)
+        return Cp2kReference(self.settings.model_copy(update={"scf": scf}), self.program)
 
     def _calculate(self, atoms: Atoms, folder: Path, name: str) -> tuple[Label, Cost, float]:
         """Run one calculation, or read it if its output is there; also return its CPU seconds."""
@@ -303,8 +301,7 @@ class Cp2kReference:
             info={
                 "method": self.name,
                 "program": f"CP2K {self.version}",
-                "settings_hash": self.stands_for,
-                "scf": self.settings.scf.method,
+                "settings_hash": self.settings.hash,
                 "net_force_mev_per_angstrom": round(EV_IN_MEV * net, 3),
                 **self._noise(atoms, labels),
             },

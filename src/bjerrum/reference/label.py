@@ -76,14 +76,6 @@ class Reference(Protocol):
 
     name: str
 
-    @property
-    def surer(self) -> Reference | None:
-        """The same level of theory reached by a slower, surer way; None if there is none.
-
-        Its labels stand for this one's.
-        """
-        ...
-
     def describe(self) -> dict[str, Any]:
         """Return everything that determines a label besides the configuration, as JSON values."""
         ...
