@@ -44,7 +44,7 @@ molalities_mol_per_kg = [2.0]
 [box]
 waters = 48
 replicas = 1
-classical_equilibration_ps = 20
+classical_equilibration_ps = 8
 
 [reference]
 method = "classical"

@@ -95,14 +95,13 @@ def test_changed_code_invalidates_exactly_what_depends_on_it(tmp_path):
 
 def test_failures_are_told_apart(tmp_path):
     graph = Graph()
-    for how in ("refuse", "check", "raise", "die", "eat", "hang"):
+    for how in ("refuse", "check", "raise", "die", "eat"):
         graph.add(MISBEHAVE, {"how": how}, title=how)
-    for how in ("die", "hang"):
-        graph.add(MISBEHAVE, {"how": how, "once": True}, title=f"{how} once")
+    graph.add(MISBEHAVE, {"how": "die", "once": True}, title="die once")
     needy = graph.add(
         MIX, {}, {"one": next(n for n in graph if n.title == "refuse")}, title="needs a failed one"
     )
-    limited = ONE.model_copy(update={"timeout_hours": 15 / 3600, "memory_GiB_per_worker": 0.4})
+    limited = ONE.model_copy(update={"memory_GiB_per_worker": 0.4})
     found = drive(graph, tmp_path, limited)
     kinds = {graph.nodes[digest].title: (f.kind, f.attempts) for digest, f in found.failed.items()}
     assert kinds == {
@@ -111,9 +110,8 @@ def test_failures_are_told_apart(tmp_path):
         "raise": ("error", 1),
         "die": ("lost", 5),
         "eat": ("memory", 1),
-        "hang": ("timeout", 2),
     }
-    assert {graph.nodes[d].title for d in found.done} == {"die once", "hang once"}
+    assert {graph.nodes[d].title for d in found.done} == {"die once"}
     assert needy.hash not in found.done | found.failed.keys()
     refused = next(n for n in graph if n.title == "refuse")
     why = Store(tmp_path).failure(refused.step)
@@ -129,6 +127,18 @@ def test_failures_are_told_apart(tmp_path):
     assert begun(tmp_path)[refused.hash] == before[refused.hash]
     drive(graph, tmp_path, retry=True)
     assert begun(tmp_path)[refused.hash] == before[refused.hash] + 1
+
+
+def test_a_step_that_hangs_is_ended_and_tried_once_more(tmp_path):
+    graph = Graph()
+    always = graph.add(MISBEHAVE, {"how": "hang"}, title="always")
+    once = graph.add(MISBEHAVE, {"how": "hang", "once": True}, title="once")
+    both = LocalProfile(workers=2, oversubscribe=True, tie_to_cores=False, timeout_hours=6 / 3600)
+    found = drive(graph, tmp_path, both)
+    assert found.done == {once.hash}
+    assert {digest: (f.kind, f.attempts) for digest, f in found.failed.items()} == {
+        always.hash: ("timeout", 2)
+    }
 
 
 def test_a_worker_that_is_killed_loses_nothing(tmp_path):

@@ -90,14 +90,14 @@ def solve_salt(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     points, reasons = _solved(tables, model, parameters)
     entries = []
     for molality, point in points.items():
-        found, why = _entries(molality, point, parameters["theory"], model.card.fit["n_blocks"])
+        found, why = _entries(molality, point, parameters["theory"], len(model.members))
         entries += found
         reasons |= why
     write_measured(folder, entries, _curves(tables, model), reasons)
 
 
 def _entries(
-    molality: float, point: SolutionPoint, theory: str, n_blocks: int
+    molality: float, point: SolutionPoint, theory: str, n_members: int
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     entries, reasons = [], {}
     for quantity, name in _QUANTITIES.items():
@@ -114,7 +114,7 @@ def _entries(
                     "value": value,
                     "standard_error": error,
                     "unit": "1",
-                    "n_effective": float(n_blocks),
+                    "n_effective": float(n_members),
                 },
                 "method": f"{theory} with pair potentials of the ions alone, constant pressure",
             }
