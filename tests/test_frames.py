@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from bjerrum.errors import FrameError, InputError
-from bjerrum.frames import OVERLAP_DISTANCE, check_frame, read_frames, require_box, write_frames
+from bjerrum.frames import (
+    OVERLAP_DISTANCE,
+    broken_waters,
+    check_frame,
+    read_frames,
+    require_box,
+    write_frames,
+)
 
 FRAME = """\
 2
@@ -212,6 +219,20 @@ def test_the_limit_of_overlap(distance, turn, jump):
     else:
         with pytest.raises(FrameError, match="overlap"):
             check_frame(atoms, "box")
+
+
+def test_broken_water_is_an_oxygen_without_exactly_two_hydrogens():
+    """Water across a face of the box is whole; OH-, H3O+ and a bond of 1.6 angstrom are not."""
+    positions = [[0.1, 0, 0], [9.6, 0.8, 0], [0.1, -0.3, 0.9]]
+    whole = Atoms("OH2", positions, cell=[10.0] * 3, pbc=True)
+    assert broken_waters(whole) == []
+    hydroxide = whole[:2]
+    hydronium = whole + Atoms("H", [[0.9, 0.5, 0.2]])
+    stretched = whole.copy()
+    stretched.positions[2] *= 1.7
+    for atoms in (hydroxide, hydronium, stretched):
+        assert broken_waters(atoms) == [0]
+    assert broken_waters(Atoms("LiCl", [[0, 0, 0], [2, 0, 0]])) == []
 
 
 def test_hydrogen_molecules_are_no_overlap():

@@ -353,7 +353,7 @@ def test_labels_whose_correction_failed_for_good_are_failures_not_waiting(tmp_pa
     assert all("could not be measured" in failure["reason"] for failure in ended.failures)
 
 
-def test_a_label_of_another_electronic_state_is_set_aside(tmp_path):
+def test_a_label_whose_energy_does_not_belong_with_the_others_is_set_aside(tmp_path):
     """Energies are -2.0 ... -2.8 eV; one is 6 eV higher, as an excited density's would be."""
     given = frames(9)
     excited = energy_of(given[4])
@@ -367,7 +367,7 @@ def test_a_label_of_another_electronic_state_is_set_aside(tmp_path):
     labelled = run(given, Excited(), tmp_path / "work")
     assert len(labelled.frames) == 8
     assert [failure["index"] for failure in labelled.failures] == [4]
-    assert "another electronic state" in labelled.failures[0]["reason"]
+    assert "an excited state" in labelled.failures[0]["reason"]
     assert len(run(given, Fake(), tmp_path / "other").frames) == 9
     few = run(given[:5], Excited(), tmp_path / "few")  # too few to tell
     assert len(few.frames) == 5

@@ -9,7 +9,7 @@ import pytest
 
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import Evaluation
-from bjerrum.frames import check_frame
+from bjerrum.frames import broken_waters, check_frame
 from bjerrum.separations import SPRING_EV_PER_ANGSTROM2, PairSpring, sample_separations
 from bjerrum.system import Salt, Solution, molality_of
 
@@ -135,6 +135,42 @@ def test_more_than_one_pair_is_refused():
     options = {"n_frames": 1, "separations": (2.3, 4.0), "settle_ps": 0.0, "seed": 1}
     with pytest.raises(InputError, match="expected a box of one cation and one anion"):
         sample_separations(Springs(), two, 16, **options, announce=lambda *_: None)
+
+
+class Breaking(Springs):
+    """Stretches the first bond of water to 1.9 angstrom in the first ``times`` boxes."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def bind(self, symbols, cell):
+        sound, self.times = super().bind(symbols, cell), self.times - 1
+        if self.times < 0:
+            return sound
+
+        def evaluate(positions):
+            e, vector = sound(positions), positions[1] - positions[0]
+            length = np.linalg.norm(vector)
+            forces = e.forces.copy()
+            pull = 200.0 * (length - 1.9) * vector / length
+            forces[0] += pull
+            forces[1] -= pull
+            return Evaluation(e.energy + 100.0 * (length - 1.9) ** 2, forces)
+
+        return evaluate
+
+
+def test_a_box_with_a_broken_molecule_is_packed_anew():
+    """Such frames looked like excited states to the labels: 6 to 13 eV above the others."""
+    arguments = {"n_frames": 1, "separations": (3.0, 3.0), "settle_ps": 0.02, "seed": 1}
+    (frame,) = sample_separations(
+        Breaking(1), SOLUTION, WATERS, announce=lambda *_: None, **arguments
+    )
+    assert frame.info["boxes_with_broken_water"] == 1
+    assert broken_waters(frame) == []
+    with pytest.raises(PhysicsCheckFailed, match="broke a water molecule"):
+        sample_separations(Breaking(9), SOLUTION, WATERS, announce=lambda *_: None, **arguments)
 
 
 def test_dynamics_that_blow_up_are_no_frames():

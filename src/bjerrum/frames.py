@@ -24,6 +24,9 @@ from bjerrum.files import atomic_path
 OVERLAP_DISTANCE = 0.5
 """Angstrom. No two nuclei of a condensed phase come this close (H2 is 0.74 angstrom long)."""
 
+OH_BOND_LIMIT_ANGSTROM = 1.45
+"""An O-H bond of water vibrates between 0.85 and 1.15 angstrom, hydrogen bonds begin at 1.5."""
+
 
 def read_frames(path: Path, *, labelled: bool = False) -> list[Atoms]:
     """Read and check every frame of a structure file.
@@ -161,3 +164,18 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
     """
     with atomic_path(path) as temporary:
         ase.io.write(temporary, list(frames), format="extxyz")
+
+
+def broken_waters(atoms: Atoms, *, bond_angstrom: float = OH_BOND_LIMIT_ANGSTROM) -> list[int]:
+    """Return the oxygens that do not have exactly two hydrogens within ``bond_angstrom``.
+
+    In a solution of water and ions alone each is a molecule that has lost or taken a proton.
+    """
+    symbols = np.array(atoms.get_chemical_symbols())
+    oxygens, hydrogens = np.flatnonzero(symbols == "O"), np.flatnonzero(symbols == "H")
+    broken = []
+    for oxygen in oxygens:
+        distances = atoms.get_distances(oxygen, hydrogens, mic=True) if len(hydrogens) else []
+        if np.count_nonzero(np.asarray(distances) < bond_angstrom) != 2:
+            broken.append(int(oxygen))
+    return broken

@@ -21,7 +21,7 @@ from ase import Atoms
 
 from bjerrum.errors import FrameError, InputError
 from bjerrum.files import write_json
-from bjerrum.frames import read_frames, write_frames
+from bjerrum.frames import broken_waters, read_frames, write_frames
 from bjerrum.reference.label import Label, LabelStatus, Reference
 from bjerrum.store import Result, Step, Store, exclusive
 
@@ -222,7 +222,7 @@ def _collect(
         else:
             outcome["reason"] = outcome["reason"] or UNCORRECTED
             failures.append({"index": index, **outcome, "log": str(result.folder)})
-    for index, reason in other_states(found).items():
+    for index, reason in outliers(found).items():
         del found[index]
         result = store.find(steps[index])
         log = "an earlier output" if result is None else str(result.folder)
@@ -231,13 +231,14 @@ def _collect(
     return Labelled(list(found.values()), failures, waiting)
 
 
-def other_states(frames: Mapping[int, Atoms]) -> dict[int, str]:
-    """Return which labels are of another electronic state than their neighbours', and why.
+def outliers(frames: Mapping[int, Atoms]) -> dict[int, str]:
+    """Return which labels do not belong with the others, by their energy, and why.
 
-    A Hartree-Fock density can converge to an excited state: its energy is electronvolts from those
-    of the same atoms in the same cell. Looked for among at least LEAST_TO_COMPARE labels of one
-    composition and cell: farther from their median than STATE_GAP_EV and than ten robust standard
-    deviations (1.4826 x median absolute deviation).
+    A Hartree-Fock density can converge to an excited state, and a model that sampled the frames can
+    have broken a molecule, which closed shells describe badly: either energy is electronvolts from
+    those of the same atoms in the same cell. Looked for among at least LEAST_TO_COMPARE labels of
+    one composition and cell: farther from their median than STATE_GAP_EV and than ten robust
+    standard deviations (1.4826 x median absolute deviation).
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, atoms in frames.items():
@@ -252,8 +253,10 @@ def other_states(frames: Mapping[int, Atoms]) -> dict[int, str]:
         limit = max(STATE_GAP_EV, 14.826 * float(np.median(np.abs(apart))))
         for index, difference in zip(members, apart, strict=True):
             if abs(difference) > limit:
+                broken = broken_waters(frames[index])
+                cause = f"water of atom {broken[0]} is broken" if broken else "an excited state"
                 found[index] = (
                     f"its energy is {difference:.1f} eV from the median of {len(members)} labels "
-                    f"of the same atoms and cell (limit {limit:.1f}): another electronic state"
+                    f"of the same atoms and cell (limit {limit:.1f}): {cause}"
                 )
     return found

@@ -20,6 +20,7 @@ from bjerrum.boxes import build_box
 from bjerrum.dynamics.integrators import langevin_step, maxwell_boltzmann, start
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import Evaluation, FloatArray, IntArray
+from bjerrum.frames import broken_waters
 from bjerrum.potential.calculator import BoundCalculator
 from bjerrum.potential.protocol import BoundSum, ForceFunction, Potential
 from bjerrum.reference.classical import derived_seed
@@ -54,6 +55,7 @@ _FRICTION_PER_FS: Final = 0.02
 _RELAX_STEPS: Final = 200
 _RELAXED_EV_PER_ANGSTROM: Final = 0.5
 _SANE_DEPTH_ANGSTROM: Final = 0.3
+_ATTEMPTS: Final = 4
 _SANE_KELVIN: Final = 3.0
 """Times the temperature asked for: above it the dynamics has gone wrong."""
 
@@ -150,8 +152,9 @@ def sample_separations(
     separations  first and last target, angstrom; the last at most half the body diagonal
     settle_ps    length of each run
     Frames carry ``block`` (each its own: they are independent), ``seed``, and the distance
-    reached, ``separation_angstrom``. Raises InputError for impossible ranges or a solution with
-    more than one ion pair in the box.
+    reached, ``separation_angstrom``. A box in which a water molecule has broken is packed anew; how
+    many were is told by ``boxes_with_broken_water``. Raises InputError for impossible ranges or a
+    solution with more than one ion pair in the box, PhysicsCheckFailed if the model is unfit.
     """
     edge = solution.box_edge(n_waters)
     near, far = separations
@@ -168,8 +171,19 @@ def sample_separations(
         )
     frames = []
     for index, target in enumerate(np.linspace(near, far, n_frames)):
-        box = build_box(solution, n_waters, seed=derived_seed(seed, index), tolerance_angstrom=1.8)
-        frames.append(_settled(potential, box, solution, float(target), settle_ps, seed + index))
+        for attempt in range(_ATTEMPTS):
+            own = derived_seed(seed, index + n_frames * attempt)
+            box = build_box(solution, n_waters, seed=own, tolerance_angstrom=1.8)
+            frame = _settled(potential, box, solution, float(target), settle_ps, seed + index)
+            if not broken_waters(frame):
+                break
+        else:
+            raise PhysicsCheckFailed(
+                f"sampling at {target:.2f} angstrom broke a water molecule in each of "
+                f"{_ATTEMPTS} boxes; the model is wrong there: check it, or choose another seed"
+            )
+        frame.info["boxes_with_broken_water"] = attempt
+        frames.append(frame)
         announce("Sampling", index + 1, n_frames)
     return frames
 
