@@ -66,6 +66,23 @@ def test_engine_is_the_plain_sum_plus_ewald(n_radial):
     np.testing.assert_allclose(forces, columns @ potential.coefficients + coulomb.forces, atol=2e-4)
 
 
+def test_mesh_is_the_ewald_sum():
+    """Many ions go on a mesh: forces, energy and virial against the plain sum over waves."""
+    potential = a_potential(n_radial=0)
+    box = IonBox(cation="Na", anion="Cl", n_cations=300, n_anions=300, edge=58.0)
+    places = shaken_lattice(box, np.random.default_rng(6))
+    exact, energies = potential.engine(box.symbols, box.edges, accuracy=1e-9).forces(places)
+    for accuracy, limit in ((1e-2, 3e-4), (1e-3, 4e-5)):
+        engine = potential.engine(box.symbols, box.edges, accuracy=accuracy)
+        assert engine.parameters.mesh is not None
+        forces, found = engine.forces(places)
+        assert np.sqrt(np.mean((forces - exact) ** 2)) < limit
+        difference = found["pair"] + found["reciprocal"] - energies["pair"] - energies["reciprocal"]
+        assert abs(difference) < 300 * limit
+        assert found["virial"] == pytest.approx(energies["virial"], abs=3e3 * limit)
+    assert potential.engine(BOX.symbols, BOX.edges).parameters.mesh is None
+
+
 def test_columns_are_gradients_of_the_energy():
     potential, positions = a_potential(), places()
     columns = force_columns(potential.basis, BOX.symbols, BOX.edges, positions)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh.h"
+
 #define MAX_MOMENTS 32 /* elements x radial functions of the three-body terms */
 #define MAX_RADIAL 8
 
@@ -15,8 +17,8 @@ typedef struct {
     const double *edges;       /* (3) */
     double cutoff, skin;       /* of the pair sum; of the neighbour list */
     int64_t n_table;           /* rows of a table; spacing cutoff / (n_table - 2) */
-    const double *force_table; /* (n_kinds * n_kinds, n_table): -u'(r)/r with real-space Ewald */
-    const double *energy_table;
+    const float *table;        /* (n_kinds * n_kinds, n_table, 4): -u'(r)/r with real-space Ewald,
+                                * its step to the next row, u, its step */
     int64_t n_radial;
     double body_start, body_step, body_cutoff;
     const double *weights;  /* (n_kinds, 3, m, m) symmetric, m = n_kinds * n_radial */
@@ -26,11 +28,13 @@ typedef struct {
     const double *k_virial; /* (n_vectors): virial = k_virial |S|^2 */
     double self_energy;
     int64_t n_max[3];
+    mesh_t mesh; /* in place of the vectors, for many ions */
 } setup_t;
 
 typedef struct {
-    int64_t n_pairs, capacity;
-    int32_t *first, *second;
+    int64_t capacity;
+    int64_t *begin;  /* (n + 1): neighbours j > i of ion i are second[begin[i]..begin[i + 1]] */
+    int32_t *second;
     double *reference; /* positions at the last search */
     double *phases;    /* 3 axes x (n_max + 1) x n, real then imaginary parts */
     double *plane;     /* exp(i (kx x + ky y)), 2 x n */
@@ -39,6 +43,7 @@ typedef struct {
     int32_t *near;     /* (n, near_capacity) */
     double *near_vector;
     int64_t near_capacity;
+    mesh_work_t mesh;
 } work_t;
 
 typedef struct {
@@ -52,7 +57,8 @@ static int search(const setup_t *s, work_t *w, const double *x) {
     const double reach = s->cutoff + s->skin, limit = reach * reach;
     const double lx = s->edges[0], ly = s->edges[1], lz = s->edges[2];
     int64_t count = 0;
-    for (int64_t i = 0; i < s->n; i++)
+    for (int64_t i = 0; i < s->n; i++) {
+        w->begin[i] = count;
         for (int64_t j = i + 1; j < s->n; j++) {
             double dx = x[3 * j] - x[3 * i], dy = x[3 * j + 1] - x[3 * i + 1];
             double dz = x[3 * j + 2] - x[3 * i + 2];
@@ -62,15 +68,15 @@ static int search(const setup_t *s, work_t *w, const double *x) {
             if (dx * dx + dy * dy + dz * dz < limit) {
                 if (count == w->capacity) {
                     w->capacity *= 2;
-                    w->first = realloc(w->first, w->capacity * sizeof *w->first);
-                    w->second = realloc(w->second, w->capacity * sizeof *w->second);
-                    if (!w->first || !w->second) return 1;
+                    int32_t *more = realloc(w->second, w->capacity * sizeof *more);
+                    if (!more) return 1;
+                    w->second = more;
                 }
-                w->first[count] = (int32_t)i;
                 w->second[count++] = (int32_t)j;
             }
         }
-    w->n_pairs = count;
+    }
+    w->begin[s->n] = count;
     memcpy(w->reference, x, 3 * s->n * sizeof *x);
     return 0;
 }
@@ -86,47 +92,54 @@ static int moved(const setup_t *s, const work_t *w, const double *x) {
     return 0;
 }
 
+static inline void note_near(work_t *w, int64_t i, int64_t j, double x, double y, double z,
+                             double r) {
+    const int64_t a = i * w->near_capacity + w->n_near[i]++;
+    const int64_t b = j * w->near_capacity + w->n_near[j]++;
+    double *va = w->near_vector + 4 * a, *vb = w->near_vector + 4 * b;
+    w->near[a] = (int32_t)j, w->near[b] = (int32_t)i;
+    va[0] = x, va[1] = y, va[2] = z, va[3] = r;
+    vb[0] = -x, vb[1] = -y, vb[2] = -z, vb[3] = r;
+}
+
 static void pair_forces(const setup_t *s, work_t *w, const double *x, double *f, energy_t *e,
                         double *closest) {
     const double lx = s->edges[0], ly = s->edges[1], lz = s->edges[2];
     const double ilx = 1 / lx, ily = 1 / ly, ilz = 1 / lz;
     const double limit = s->cutoff * s->cutoff, inverse = (double)(s->n_table - 2) / s->cutoff;
     const double body = s->n_radial ? s->body_cutoff : 0.0;
+    double energy = 0, virial = 0;
     memset(w->n_near, 0, s->n * sizeof *w->n_near);
-    for (int64_t p = 0; p < w->n_pairs; p++) {
-        const int64_t i = w->first[p], j = w->second[p];
-        double dx = x[3 * j] - x[3 * i], dy = x[3 * j + 1] - x[3 * i + 1];
-        double dz = x[3 * j + 2] - x[3 * i + 2];
-        dx -= lx * rint(dx * ilx);
-        dy -= ly * rint(dy * ily);
-        dz -= lz * rint(dz * ilz);
-        const double square = dx * dx + dy * dy + dz * dz;
-        if (square >= limit) continue;
-        const double r = sqrt(square), place = r * inverse;
-        const int64_t row = (int64_t)place, pair = s->kind[i] * s->n_kinds + s->kind[j];
-        const double part = place - (double)row;
-        const double *t = s->force_table + pair * s->n_table + row;
-        const double slope = t[0] + part * (t[1] - t[0]);
-        const double *u = s->energy_table + pair * s->n_table + row;
-        e->pair += u[0] + part * (u[1] - u[0]);
-        e->virial += slope * square;
-        f[3 * i] -= slope * dx;
-        f[3 * i + 1] -= slope * dy;
-        f[3 * i + 2] -= slope * dz;
-        f[3 * j] += slope * dx;
-        f[3 * j + 1] += slope * dy;
-        f[3 * j + 2] += slope * dz;
-        if (r < closest[pair]) closest[pair] = r;
-        if (r < body && w->n_near[i] < w->near_capacity && w->n_near[j] < w->near_capacity) {
-            const int64_t a = i * w->near_capacity + w->n_near[i]++;
-            const int64_t b = j * w->near_capacity + w->n_near[j]++;
-            double *va = w->near_vector + 4 * a, *vb = w->near_vector + 4 * b;
-            w->near[a] = (int32_t)j;
-            w->near[b] = (int32_t)i;
-            va[0] = dx / r, va[1] = dy / r, va[2] = dz / r, va[3] = r;
-            vb[0] = -va[0], vb[1] = -va[1], vb[2] = -va[2], vb[3] = r;
+    for (int64_t i = 0; i < s->n; i++) {
+        const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
+        const int64_t row_of_kind = s->kind[i] * s->n_kinds;
+        double fx = 0, fy = 0, fz = 0;
+        for (int64_t p = w->begin[i]; p < w->begin[i + 1]; p++) {
+            const int64_t j = w->second[p];
+            double dx = x[3 * j] - xi, dy = x[3 * j + 1] - yi, dz = x[3 * j + 2] - zi;
+            dx -= lx * rint(dx * ilx);
+            dy -= ly * rint(dy * ily);
+            dz -= lz * rint(dz * ilz);
+            const double square = dx * dx + dy * dy + dz * dz;
+            if (square >= limit) continue;
+            const double r = sqrt(square), place = r * inverse;
+            const int64_t row = (int64_t)place, pair = row_of_kind + s->kind[j];
+            const double part = place - (double)row;
+            const float *t = s->table + 4 * (pair * s->n_table + row);
+            const double slope = t[0] + part * t[1];
+            energy += t[2] + part * t[3];
+            virial += slope * square;
+            fx += slope * dx, fy += slope * dy, fz += slope * dz;
+            f[3 * j] += slope * dx;
+            f[3 * j + 1] += slope * dy;
+            f[3 * j + 2] += slope * dz;
+            if (r < closest[pair]) closest[pair] = r;
+            if (r < body && w->n_near[i] < w->near_capacity && w->n_near[j] < w->near_capacity)
+                note_near(w, i, j, dx / r, dy / r, dz / r, r);
         }
+        f[3 * i] -= fx, f[3 * i + 1] -= fy, f[3 * i + 2] -= fz;
     }
+    e->pair += energy, e->virial += virial;
 }
 
 /* Cubic B-splines of even knots at r: index of the first that may differ from 0, values, slopes. */
@@ -276,8 +289,9 @@ static void coulomb_forces(const setup_t *s, work_t *w, const double *x, double 
 }
 
 static void free_work(work_t *w) {
-    free(w->first), free(w->second), free(w->reference), free(w->phases), free(w->plane);
+    free(w->begin), free(w->second), free(w->reference), free(w->phases), free(w->plane);
     free(w->along), free(w->n_near), free(w->near), free(w->near_vector);
+    free_mesh(&w->mesh);
 }
 
 static int new_work(const setup_t *s, work_t *w) {
@@ -285,7 +299,7 @@ static int new_work(const setup_t *s, work_t *w) {
     const int64_t n = s->n;
     w->capacity = 32 * n + 64;
     w->near_capacity = n - 1 < 64 ? (n > 1 ? n - 1 : 1) : 64;
-    w->first = malloc(w->capacity * sizeof *w->first);
+    w->begin = malloc((n + 1) * sizeof *w->begin);
     w->second = malloc(w->capacity * sizeof *w->second);
     w->reference = malloc(3 * n * sizeof(double));
     w->phases = malloc(2 * n * (s->n_max[0] + s->n_max[1] + s->n_max[2] + 3) * sizeof(double));
@@ -294,7 +308,8 @@ static int new_work(const setup_t *s, work_t *w) {
     w->n_near = malloc(n * sizeof *w->n_near);
     w->near = malloc(n * w->near_capacity * sizeof *w->near);
     w->near_vector = malloc(4 * n * w->near_capacity * sizeof(double));
-    return !(w->first && w->second && w->reference && w->phases && w->plane && w->along &&
+    if (new_mesh(&s->mesh, &w->mesh, n)) return 1;
+    return !(w->begin && w->second && w->reference && w->phases && w->plane && w->along &&
              w->n_near && w->near && w->near_vector);
 }
 
@@ -305,6 +320,10 @@ static void all_forces(const setup_t *s, work_t *w, const double *x, double *f, 
     pair_forces(s, w, x, f, e, closest);
     if (s->n_radial) body_forces(s, w, f, e);
     if (s->n_vectors) coulomb_forces(s, w, x, f, e);
+    if (s->mesh.points[0]) {
+        mesh_forces(&s->mesh, &w->mesh, s->n, s->edges, s->charge, x, f, &e->coulomb, &e->virial);
+        e->coulomb += s->self_energy;
+    }
 }
 
 /* Energies (pair, body, reciprocal, virial of pair and body) and forces of one configuration. */

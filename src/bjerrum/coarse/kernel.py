@@ -21,14 +21,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bjerrum.coarse.reciprocal import Mesh
 from bjerrum.errors import ExternalError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.files import atomic_path, sha256_of
 
 SOURCE: Final = Path(__file__).with_name("engine.c")
+_PARTS: Final = (SOURCE, SOURCE.with_name("mesh.h"))
 _FLAGS: Final = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
 _Double = ctypes.POINTER(ctypes.c_double)
 _Int = ctypes.POINTER(ctypes.c_int64)
+_Float = ctypes.POINTER(ctypes.c_float)
+_TYPES: Final = {
+    np.dtype(np.int64): _Int,
+    np.dtype(np.float64): _Double,
+    np.dtype(np.float32): _Float,
+}
 MAX_MOMENTS: Final = 32
 
 
@@ -42,8 +50,7 @@ class _Setup(ctypes.Structure):
         ("cutoff", ctypes.c_double),
         ("skin", ctypes.c_double),
         ("n_table", ctypes.c_int64),
-        ("force_table", _Double),
-        ("energy_table", _Double),
+        ("table", _Float),
         ("n_radial", ctypes.c_int64),
         ("body_start", ctypes.c_double),
         ("body_step", ctypes.c_double),
@@ -55,6 +62,10 @@ class _Setup(ctypes.Structure):
         ("k_virial", _Double),
         ("self_energy", ctypes.c_double),
         ("n_max", ctypes.c_int64 * 3),
+        ("mesh_points", ctypes.c_int64 * 3),
+        ("mesh_reach", ctypes.c_int64 * 3),
+        ("mesh_influence", _Double),
+        ("mesh_virial", _Double),
     )
 
 
@@ -67,8 +78,7 @@ class Parameters:
     edges: FloatArray
     cutoff: float
     skin: float
-    force_table: FloatArray
-    energy_table: FloatArray
+    table: FloatArray
     n_radial: int
     body_start: float
     body_step: float
@@ -78,6 +88,7 @@ class Parameters:
     k_factor: FloatArray
     k_virial: FloatArray
     self_energy: float
+    mesh: Mesh | None = None
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +100,8 @@ def library() -> ctypes.CDLL:
             "the engine for coarse-grained ions is compiled at its first use, and no C compiler "
             "was found; install one (on Debian: apt-get install gcc)"
         )
-    path = _cache() / f"coarse-{sha256_of(SOURCE)[:16]}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    code = "-".join(sha256_of(part)[:12] for part in _PARTS)
+    path = _cache() / f"coarse-{code}{sysconfig.get_config_var('EXT_SUFFIX')}"
     if not path.is_file():
         with atomic_path(path) as temporary:
             command = [compiler, *_FLAGS, str(SOURCE), "-o", str(temporary), "-lm"]
@@ -117,26 +129,37 @@ class Engine:
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
         self.n = len(parameters.kind)
-        self.n_kinds = int(np.sqrt(len(parameters.force_table)))
+        self.n_kinds = int(np.sqrt(len(parameters.table)))
         self._library = library()
         self._held = {
             name: np.ascontiguousarray(getattr(parameters, name), dtype=dtype)
             for name, dtype in _ARRAYS.items()
         }
+        self._kept: list[FloatArray] = []
         self._setup = self._fill()
 
     def _fill(self) -> _Setup:
         p, setup = self.parameters, _Setup()
         setup.n, setup.n_kinds = self.n, self.n_kinds
         for name, array in self._held.items():
-            kind = _Int if array.dtype == np.int64 else _Double
-            setattr(setup, name, _pointer(array, kind))
+            setattr(setup, name, _pointer(array, _TYPES[array.dtype]))
         for name in ("cutoff", "skin", "body_start", "body_step", "body_cutoff", "self_energy"):
             setattr(setup, name, float(getattr(p, name)))
-        setup.n_table, setup.n_radial = p.force_table.shape[1], p.n_radial
+        setup.n_table, setup.n_radial = p.table.shape[1], p.n_radial
         setup.n_vectors = len(p.vectors)
+        self._fill_mesh(setup)
         setup.n_max[:] = [int(np.abs(p.vectors[:, a]).max(initial=0)) for a in range(3)]
         return setup
+
+    def _fill_mesh(self, setup: _Setup) -> None:
+        mesh = self.parameters.mesh
+        if mesh is None:
+            return
+        setup.mesh_points[:], setup.mesh_reach[:] = mesh.points, mesh.reach
+        for name in ("influence", "virial"):
+            array = np.ascontiguousarray(getattr(mesh, name), dtype=np.float64)
+            self._kept.append(array)
+            setattr(setup, f"mesh_{name}", _pointer(array, _Double))
 
     def forces(self, positions: FloatArray) -> tuple[FloatArray, dict[str, float]]:
         """Return the forces (eV/angstrom) and energies (eV): pair, body, reciprocal, virial.
@@ -223,8 +246,7 @@ _ARRAYS: Final = {
     "kind": np.int64,
     "charge": np.float64,
     "edges": np.float64,
-    "force_table": np.float64,
-    "energy_table": np.float64,
+    "table": np.float32,
     "weights": np.float64,
     "vectors": np.int64,
     "k_factor": np.float64,

@@ -23,20 +23,19 @@ from scipy.special import erfc
 
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.kernel import Engine, Parameters
+from bjerrum.coarse.reciprocal import balance, mesh_sum, plain_sum
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
-from bjerrum.estimate import Evaluation, FloatArray, IntArray
+from bjerrum.estimate import Evaluation, FloatArray
 from bjerrum.units import COULOMB_CONSTANT
 
 STIFFNESS: Final = 8.0
 """eV/angstrom^2 of the wall: k_B T at 0.08 angstrom inside it."""
-EWALD_ACCURACY: Final = 1e-3
-"""Relative error of the Coulomb forces, which are a few meV/angstrom in water."""
+EWALD_ACCURACY: Final = 1e-2
+"""Relative cut of the Ewald sums: 0.05 meV/angstrom rms in water, of which k_B T/angstrom is 26."""
 TABLE_STEP: Final = 0.004
 """Angstrom between rows of the tables, interpolated linearly."""
 SKIN: Final = 2.0
-_REAL_SPACE_COST: Final = 3.0
-"""Nanoseconds for a pair over nanoseconds for an ion and a reciprocal vector, measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +91,14 @@ class CoarsePotential:
         charges = np.array([charge_of.get(symbol, 0.0) for symbol in symbols])
         require_neutral(charges)
         kinds = np.array([self.basis.elements.index(symbol) for symbol in symbols])
-        cutoff, splitting = _balance(charges, edges, self.basis.pair_cutoff, accuracy)
-        tables = self._tables(cutoff, splitting)
+        splitting = balance(charges, edges, self.basis.pair_cutoff, accuracy)
+        cutoff, width = splitting.cutoff, splitting.width
+        table = self._table(cutoff, width)
         strength = COULOMB_CONSTANT / self.baseline.dielectric_constant
-        vectors, factors, virials = _reciprocal(edges, splitting, accuracy, strength)
+        mesh = mesh_sum(edges, splitting, strength)
+        vectors, factors, virials = plain_sum(edges, splitting, strength)
+        if mesh is not None:
+            vectors = vectors[:0]
         return Engine(
             Parameters(
                 kind=kinds,
@@ -103,8 +106,7 @@ class CoarsePotential:
                 edges=edges,
                 cutoff=cutoff,
                 skin=min(SKIN, float(edges.min()) / 2 - cutoff + 1e-9),
-                force_table=tables[0],
-                energy_table=tables[1],
+                table=table,
                 n_radial=self.basis.n_radial,
                 body_start=self.basis.body_start,
                 body_step=(self.basis.body_cutoff - self.basis.body_start)
@@ -116,12 +118,16 @@ class CoarsePotential:
                 vectors=vectors,
                 k_factor=factors,
                 k_virial=virials,
-                self_energy=-strength * splitting / math.sqrt(math.pi) * float(charges @ charges),
+                mesh=mesh,
+                self_energy=-strength * width / math.sqrt(math.pi) * float(charges @ charges),
             )
         )
 
-    def _tables(self, cutoff: float, splitting: float) -> tuple[FloatArray, FloatArray]:
-        """Return -u'(r)/r and u(r) with the real-space Coulomb part by pair of kinds."""
+    def _table(self, cutoff: float, splitting: float) -> FloatArray:
+        """Return -u'(r)/r and u(r) with the real-space Coulomb part, each with its steps.
+
+        Shape (n_kinds^2, n_rows, 4): value, step to the next row, of both.
+        """
         n = math.ceil(cutoff / TABLE_STEP)
         r = np.maximum(np.arange(n + 2) * cutoff / n, 1e-3)
         elements, charge = self.basis.elements, dict(self.baseline.charges)
@@ -135,7 +141,8 @@ class CoarsePotential:
             for row in _rows(elements, a, b):
                 force[row] = (-slope + q * (screened + gaussian) / r) / r
                 energy[row] = u + q * screened
-        return force, energy
+        steps = [np.diff(column, axis=1, append=column[:, -1:]) for column in (force, energy)]
+        return np.stack([force, steps[0], energy, steps[1]], axis=2)
 
 
 def _rows(elements: tuple[str, ...], a: str, b: str) -> set[int]:
@@ -158,48 +165,6 @@ def _orthorhombic(cell: FloatArray) -> FloatArray:
     if np.abs(array - np.diag(np.diag(array))).max() > 1e-6:
         raise InputError(f"expected an orthorhombic cell, got {array.round(3).tolist()}")
     return array
-
-
-def _balance(
-    charges: FloatArray, edges: FloatArray, least: float, accuracy: float
-) -> tuple[float, float]:
-    """Return the cutoff of pairs (angstrom) and the Ewald splitting (1/angstrom) that cost least.
-
-    Raises InputError where not even the pair cutoff fits into half the box.
-    """
-    half = float(edges.min()) / 2
-    if half < least:
-        raise InputError(
-            f"the coarse-grained model needs a box of at least twice its cutoff, {2 * least:g} "
-            f"angstrom, got {2 * half:.2f}; use more ions"
-        )
-    if not charges.any():
-        return least, 1e-6
-    width = math.sqrt(-math.log(accuracy))
-    n, volume = len(charges), float(np.prod(edges))
-    options = np.linspace(least, max(least, half - 0.25), 20)
-    pairs = _REAL_SPACE_COST * 0.5 * n * n / volume * 4 / 3 * math.pi * (options + 1) ** 3
-    vectors = n * volume * (2 * width**2 / options) ** 3 / (12 * math.pi**2)
-    cutoff = float(options[np.argmin(pairs + vectors)])
-    return cutoff, width / cutoff
-
-
-def _reciprocal(
-    edges: FloatArray, splitting: float, accuracy: float, strength: float
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Return integer vectors of one half space, sorted, and factors of energy and virial."""
-    reach = 2 * splitting * math.sqrt(-math.log(accuracy))
-    limits = np.floor(reach * edges / (2 * math.pi)).astype(int)
-    axes = [np.arange(0, limits[0] + 1), *(np.arange(-m, m + 1) for m in limits[1:])]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    x, y, z = grid.T
-    grid = grid[(x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))]
-    k2 = ((2 * math.pi * grid / edges) ** 2).sum(axis=1)
-    inside = k2 <= reach**2
-    grid, k2 = grid[inside], k2[inside]
-    damped = np.exp(-k2 / (4 * splitting**2)) / k2
-    factors = strength * 4 * math.pi / float(np.prod(edges)) * damped
-    return grid.astype(np.int64), factors, factors * (1 - k2 / (2 * splitting**2))
 
 
 class _Bound:

@@ -32,6 +32,8 @@ COLLAPSE: Final = 0.6
 """Angstrom inside the shortest distance of the data: the wall stands there at 1.4 eV."""
 _CHUNK_FRAMES: Final = 200
 _HEAT_STEPS: Final = 500
+_MODES_EVERY: Final = 4
+"""Frames of which one is measured for S(k): long waves change slowly, and many ions have many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +299,8 @@ def _measure(
         replica.engine.count(frame[None], BIN_WIDTH, counts.shape[2], counts)
         replica.counts += counts
         replica.frame_counts.append(counts[:, :, : round(FRAME_REACH / BIN_WIDTH)].astype(np.int16))
-    fractional = frames / np.float32(box.edge)
+    thin = frames[::_MODES_EVERY]
+    fractional = thin / np.float32(box.edge)
     c = density_modes(fractional[:, :n_c], shells.vectors)
     a = density_modes(fractional[:, n_c:], shells.vectors)
     products = np.stack([(x * y.conj()).real for x, y in ((c, c), (c, a), (a, a))], axis=1)
@@ -308,7 +311,7 @@ def _measure(
         energies[:, 3].sum(),
         energies[:, :3].sum(),
         kinetic.sum(),
-        len(frames),
+        len(thin),
     )
     replica.n_frames += len(frames)
 
@@ -320,7 +323,9 @@ def _measured(
     names = sorted({box.cation, box.anion})
     c, a = names.index(box.cation), names.index(box.anion)
     order = [(c, c), (min(c, a), max(c, a)), (a, a)]
-    sums = np.array([replica.sums for replica in replicas]) / n_frames
+    sums = np.array([replica.sums for replica in replicas])
+    n_modes = sums[:, 3, None, None]
+    sums = sums / n_frames
     volume = box.edge**3
     bins = replicas[0].counts.shape[2]
     return Measured(
@@ -329,7 +334,7 @@ def _measured(
         counts=np.array([[r.counts[i, j] for i, j in order] for r in replicas]),
         n_frames=n_frames,
         shells=shells,
-        modes=np.array([r.modes for r in replicas]) / n_frames,
+        modes=np.array([r.modes for r in replicas]) / n_modes,
         pressure=sums[:, 0] / (3 * volume) + len(box.symbols) * kt / volume,
         energy=sums[:, 1],
         kinetic=sums[:, 2],
