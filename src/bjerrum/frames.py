@@ -24,8 +24,9 @@ from bjerrum.files import atomic_path
 OVERLAP_DISTANCE = 0.5
 """Angstrom. No two nuclei of a condensed phase come this close (H2 is 0.74 angstrom long)."""
 
-OH_BOND_LIMIT_ANGSTROM = 1.45
-"""An O-H bond of water vibrates between 0.85 and 1.15 angstrom, hydrogen bonds begin at 1.5."""
+OH_BOND_LIMIT_ANGSTROM = 1.3
+"""An O-H bond of water vibrates between 0.85 and 1.15 angstrom; the shortest hydrogen bonds have
+1.4."""
 
 
 def read_frames(path: Path, *, labelled: bool = False) -> list[Atoms]:
