@@ -71,6 +71,7 @@ def separations(
 ) -> None:
     """Frames of one ion pair in a little water, from contact to apart, sampled by a model."""
     from bjerrum.frames import write_frames
+    from bjerrum.potential.fused.model import for_dynamics
     from bjerrum.potential.model import load_model
     from bjerrum.separations import sample_separations
     from bjerrum.system import Salt, Solution, molality_of
@@ -79,7 +80,7 @@ def separations(
     limit = min(6.0, 0.8 * solution.box_edge(waters)) if farthest is None else farthest
     with Console() as console:
         found = sample_separations(
-            load_model(model),
+            for_dynamics(load_model(model)).potential,
             solution,
             waters,
             n_frames=frames,
