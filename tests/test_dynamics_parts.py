@@ -13,7 +13,7 @@ from bjerrum.dynamics.barostat import pressure_tensor, volume_step
 from bjerrum.dynamics.integrators import kinetic_tensor, langevin_step, start, verlet_step
 from bjerrum.dynamics.multiple import multiple_step
 from bjerrum.dynamics.runner import Extras, run_dynamics
-from bjerrum.dynamics.settings import Dynamics, masses_of
+from bjerrum.dynamics.settings import Dynamics, masses_of, require_sound_steps
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation
 from bjerrum.trajectory import read_h5md
@@ -178,6 +178,24 @@ def test_energy_error_of_multiple_steps_falls_with_the_square_of_the_step():
     assert drift(2.0) / drift(1.0) == pytest.approx(4.0, rel=0.25)
 
 
+@pytest.mark.parametrize(
+    ("timestep", "n_inner", "mass", "sound"),
+    [(2.0, 2, None, True), (3.0, 3, None, False), (2.0, 1, None, True), (2.4, 2, 2.0, False),
+     (3.0, 2, 3.0, True), (4.0, 4, 3.0, False), (1.5, 1, None, True)],
+)  # fmt: skip
+def test_multiple_steps_that_are_known_to_fail_are_refused(timestep, n_inner, mass, sound):
+    """Single steps are not: the watch and the temperature see to them."""
+    dynamics = Dynamics(
+        timestep_fs=timestep, n_steps=1, temperature=300, friction_per_ps=1, frame_stride=1,
+        chunk_frames=1, seed=1, inner_steps=n_inner, hydrogen_mass=mass,
+    )  # fmt: skip
+    if sound:
+        require_sound_steps(dynamics)
+    else:
+        with pytest.raises(InputError, match="multiple time steps"):
+            require_sound_steps(dynamics)
+
+
 def test_heavy_hydrogens_take_their_mass_from_their_oxygens():
     atoms = Atoms(
         "OHHLi", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0], [4, 4, 4]], cell=[9] * 3, pbc=True
@@ -255,6 +273,37 @@ def test_inner_potential_recovers_pair_forces_and_is_a_gradient():
     direction, h = random.standard_normal((27, 3)), 1e-5
     numerical = bound(frames[0] - h * direction).energy - bound(frames[0] + h * direction).energy
     assert (evaluation.forces * direction).sum() == pytest.approx(numerical / (2 * h), rel=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_inner_potential_has_no_holes_beyond_its_data():
+    """Springs fitted within 0.05 angstrom of their rest pull back at 0.3, as springs do.
+
+    With coefficients pulled to zero there, molecules came apart between two steps of 2 fs.
+    """
+    from bjerrum.potential.fused.inner import InnerPotential, fit_inner
+
+    random, water = np.random.default_rng(8), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    frames, forces = [], []
+    for _ in range(30):
+        x = water + 0.02 * random.standard_normal((3, 3))
+        force = np.zeros((3, 3))
+        for i, j, rest, stiffness in ((0, 1, 0.96, 45.0), (0, 2, 0.96, 45.0), (1, 2, 1.52, 10.0)):
+            d = x[j] - x[i]
+            r = np.linalg.norm(d)
+            force[i] += stiffness * (r - rest) * d / r
+            force[j] -= stiffness * (r - rest) * d / r
+        frames.append(x + 4)
+        forces.append(force)
+    inner = fit_inner(["O", "H", "H"], np.eye(3) * 9, np.array(frames), np.array(forces))
+    bound = InnerPotential.from_json(inner.to_json()).bind(["O", "H", "H"], np.eye(3) * 9)
+    bound(water + 4)
+    for stretch in (-0.15, 0.15, 0.3):
+        x = water + 4
+        x[1, 0] += stretch
+        r = np.linalg.norm(x[1] - x[2])
+        expected = -45.0 * stretch - 10.0 * (r - 1.52) * (x[1, 0] - x[2, 0]) / r
+        assert bound(x).forces[1, 0] == pytest.approx(expected, rel=0.2)
 
 
 def test_verlet_keeps_its_order():

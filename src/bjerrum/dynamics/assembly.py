@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from bjerrum.dynamics.runner import Extras
-from bjerrum.dynamics.settings import Dynamics, Setup
+from bjerrum.dynamics.settings import Dynamics, Setup, require_sound_steps
 from bjerrum.dynamics.watchdog import Watch, watch_for
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.potential.fused.inner import InnerPotential
@@ -20,13 +20,17 @@ not start. Rounding leaves 1e-5 at most."""
 
 
 def assemble(
-    model: Model, atoms: Atoms, dynamics: Dynamics, setup: Setup
+    model: Model, atoms: Atoms, dynamics: Dynamics, setup: Setup, *, unsound: bool = False
 ) -> tuple[ForceFunction, Extras]:
     """Return bound forces and the extras of a run.
 
-    Raises InputError for constant pressure without compiled forces, or for multiple time steps
-    without an inner potential; PhysicsCheckFailed if compiled and plain forces differ.
+    unsound  allow multiple time steps that are known to fail, to measure that they do
+
+    Raises InputError for such steps, for constant pressure without compiled forces, or for multiple
+    time steps without an inner potential; PhysicsCheckFailed if compiled and plain forces differ.
     """
+    if not unsound:
+        require_sound_steps(dynamics)
     fast = for_dynamics(model, setup.evaluation)
     symbols = list(atoms.symbols)
     forces = fast.potential.bind(symbols, atoms.cell.array)

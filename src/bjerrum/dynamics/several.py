@@ -11,7 +11,7 @@ from ase import Atoms
 from bjerrum.boxes import build_box, equilibrate_box
 from bjerrum.dynamics.inner_fit import inner_of_run
 from bjerrum.dynamics.replicas import Replica, run_replicas
-from bjerrum.dynamics.settings import Setup
+from bjerrum.dynamics.settings import Setup, require_sound_steps
 from bjerrum.dynamics.single import SimulationSpec, claim_folder
 from bjerrum.frames import read_frames, require_box, write_frames
 from bjerrum.potential.model import Model, load_model
@@ -36,6 +36,7 @@ def simulate_several(
     ``folder`` then holds ``<salt>-<molality>-<replica>/trajectory.h5``. The same call goes on
     after an interruption. Raises InputError if the folder belongs to another call.
     """
+    require_sound_steps(spec.dynamics())
     loaded = load_model(model)
     claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,

@@ -17,7 +17,7 @@ from bjerrum.dynamics.assembly import assemble
 from bjerrum.dynamics.inner_fit import inner_of_run
 from bjerrum.dynamics.recording import FLAGGED, RECORD
 from bjerrum.dynamics.runner import Extras, run_dynamics
-from bjerrum.dynamics.settings import Dynamics, Setup
+from bjerrum.dynamics.settings import Dynamics, Setup, require_sound_steps
 from bjerrum.errors import InputError
 from bjerrum.files import sha256_of, unwritable, write_json
 from bjerrum.frames import read_frames, require_box
@@ -90,6 +90,7 @@ def simulate_box(
     """
     work = partial_folder(output)
     _refuse_overwriting(output, work)
+    require_sound_steps(spec.dynamics())
     atoms = read_frames(box)[0]
     loaded = load_model(model)
     require_box(atoms.cell.array, loaded.card.cutoff)

@@ -61,7 +61,7 @@ class BoundEwald:
         self._charged = np.flatnonzero(charges)
         self._charges = charges[self._charged]
         self._prefactor = COULOMB_CONSTANT / baseline.dielectric_constant
-        self._library = classical_library()
+        self.library = classical_library()
         self._set_cell(np.ascontiguousarray(cell, dtype=np.float64), baseline.accuracy)
 
     def _set_cell(self, cell: FloatArray, accuracy: float) -> None:
@@ -89,7 +89,7 @@ class BoundEwald:
             return Evaluation(0.0, forces, virial=np.zeros((3, 3)))
         r = np.ascontiguousarray(positions[self._charged])
         part, virial, energy = np.empty((n, 3)), np.empty((3, 3)), np.array([self._constant])
-        self._library.ewald(
+        self.library.ewald(
             n, address(self._charges), address(r), address(self._cell), address(self._inverse),
             self._smearing, self._cutoff, address(self._images), len(self._factors),
             address(self._integers), address(self._vectors), address(self._factors),
@@ -119,7 +119,7 @@ class BoundWall:
     """The wall for fixed elements; it takes the pairs that the network's list found."""
 
     def __init__(self, wall: Repulsion, elements: Sequence[str]) -> None:
-        self._library = classical_library()
+        self.library = classical_library()
         index = {element: k for k, element in enumerate(elements)}
         self._numbers = np.array([atomic_numbers[element] for element in elements], dtype=float)
         self._outer = np.zeros((len(elements), len(elements)))
@@ -135,7 +135,7 @@ class BoundWall:
         """Return energy, forces and virial."""
         first, second, offsets = pairs
         forces, virial, energy = np.empty((len(types), 3)), np.empty((3, 3)), np.zeros(1)
-        self._library.wall(
+        self.library.wall(
             len(types), address(types), address(positions), len(first), address(first),
             address(second), address(offsets), len(self._numbers), address(self._numbers),
             address(self._outer), repulsion.INNER, self._strength, COULOMB_CONSTANT,

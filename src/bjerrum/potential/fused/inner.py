@@ -30,8 +30,10 @@ CUTOFF = 3.6
 N_PIECES = 12
 BOND_LENGTH = 1.3
 """Angstrom: an H this near to an O belongs to its molecule."""
-_RANGES = {("H", "O"): (0.8, 1.25), ("H", "H"): (1.2, 2.0)}
-_RIDGE = 1e-6
+_RANGES = {("H", "O"): (0.75, 1.4), ("H", "H"): (1.0, 2.1)}
+_STIFFNESS = 1e-4
+"""Weight of the differences between neighbouring coefficients, beside the largest sum of squares of
+its kind: too little to be felt where there are data, all there is where there are none."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,8 @@ def fit_inner(
     kinds = _kinds(symbols, pairs)
     designs = [_design(kinds, p, symbols) for p in pairs]
     matrix, target = np.concatenate(designs), forces.reshape(-1)
-    scale = np.sqrt((matrix**2).mean(axis=0)) + 1e-12
-    ridge = _RIDGE * len(target) * np.eye(matrix.shape[1])
-    normal = (matrix / scale).T @ (matrix / scale) + ridge
-    coefficients = np.linalg.solve(normal, (matrix / scale).T @ target) / scale
+    normal = matrix.T @ matrix
+    coefficients = np.linalg.solve(normal + _stiffness(kinds, normal), matrix.T @ target)
     left = target - matrix @ coefficients
     width = matrix.shape[1] // len(kinds)
     return InnerPotential(
@@ -222,6 +222,21 @@ def _design(kinds: list[Kind], pairs: _Pairs, symbols: Sequence[str]) -> FloatAr
             slope[:, -3:] = 0.0  # these do not vanish, with two derivatives, at the cutoff
         np.add.at(design[:, :, k], first[mine], unit[mine][:, :, None] * slope[:, None, :])
     return design.reshape(3 * n_atoms, -1)
+
+
+def _stiffness(kinds: list[Kind], normal: FloatArray) -> FloatArray:
+    """Penalty of rough splines: beyond its data a spring goes on as a parabola, a pair as a line.
+
+    Eilers & Marx, Stat. Sci. 11, 89 (1996), with third and second differences. Coefficients pulled
+    to zero instead would open holes there, into which atoms fall between two outer steps.
+    """
+    width, penalty = N_PIECES + 3, np.zeros_like(normal)
+    for k, kind in enumerate(kinds):
+        own = slice(k * width, (k + 1) * width)
+        rough = np.diff(np.eye(width), n=3 if kind.bonded else 2, axis=0)
+        weight = _STIFFNESS * max(float(normal[own, own].diagonal().max()), 1.0)
+        penalty[own, own] = weight * (rough.T @ rough) + 1e-9 * weight * np.eye(width)
+    return penalty
 
 
 def _to_pieces(kind: Kind, coefficients: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -106,6 +106,18 @@ class BoundFused:
         evaluation, forces = self._evaluate(positions)
         return evaluation, force_spread(forces)
 
+    def networks_alone(self, positions: FloatArray) -> None:
+        """Evaluate the networks and nothing else, for timings."""
+        pairs = self.neighbours.candidates(positions)
+        for network, types in zip(self._networks, self._types, strict=True):
+            network.evaluate(types, positions, pairs)
+
+    def without_arithmetic(self) -> None:
+        """Leave of every call only what Python does, for timings: results mean nothing then."""
+        for part in (*self._networks, self.coulomb, self._wall):
+            if part is not None:
+                part.library = _Idle()
+
     @property
     def n_members(self) -> int:
         """Number of networks."""
@@ -128,6 +140,13 @@ class BoundFused:
             forces, virial = forces + wall[1], virial + wall[2]
         evaluation = Evaluation(sum(terms.values()), forces, terms, virial)
         return evaluation, [result[1] for result in results]
+
+
+class _Idle:
+    """A library whose functions return at once."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: 0
 
 
 def _types(network: FusedNetwork, symbols: list[str]) -> np.ndarray:

@@ -43,16 +43,18 @@ class FusedNetwork:
         self.cutoff = network.cutoff
         self.table_error = tables.error
         self.n_knots = tables.n_knots
-        self._library = _typed(load_library(source))
+        self.source = source
+        self.width = padded(description.n_channels)
+        self.library = _typed(load_library(source))
         self._lock = threading.Lock()
         scales, shifts = description.scales.copy(), description.shifts.copy()
-        self._handle = self._library.network_create(
+        self._handle = self.library.network_create(
             address(weights), len(weights), address(tables.numbers), len(tables.numbers),
             tables.n_knots, description.cutoff, address(scales), address(shifts), len(scales),
         )  # fmt: skip
         if not self._handle:
             raise ExternalError("not enough memory for the network's tables")
-        weakref.finalize(self, self._library.network_destroy, self._handle)
+        weakref.finalize(self, self.library.network_destroy, self._handle)
 
     def evaluate(
         self, types: NDArray[np.int32], positions: FloatArray, pairs: Pairs
@@ -65,7 +67,7 @@ class FusedNetwork:
         first, second, offsets = pairs
         forces, virial, energy = np.empty((len(types), 3)), np.empty((3, 3)), ctypes.c_double()
         with self._lock:
-            edges = self._library.network_evaluate(
+            edges = self.library.network_evaluate(
                 self._handle, len(types), address(types), address(positions), len(first),
                 address(first), address(second), address(offsets), ctypes.byref(energy),
                 address(forces), address(virial),
