@@ -218,6 +218,37 @@ def test_a_stored_run_has_a_report_that_can_be_mailed(folder, command, tmp_path)
             assert "Mason" in text
 
 
+def test_the_report_says_what_was_checked_seen_borrowed_and_spent():
+    """The whole page of a run whose document holds a failed check and an event."""
+    from bjerrum.report.stored import render_stored_report
+
+    check = {"name": "net <force>", "value": 0.3, "limit": 0.1, "unit": "eV", "passed": False}
+    worst = {"step": 5, "reason": "broken bond", "atoms": [3, 4], "value": 1.8, "limit": 1.45}
+    seen = {"n_looks": 2, "spans_ps": [[0.5, 0.75]], "worst": {**worst, "unit": "angstrom"}}
+    constant = {"name": "density", "value": 1050.5, "unit": "kg/m3", "source": "Laliberte 2004"}
+    document = {
+        "checks": [{**check, "explanation": "sums to zero"}],
+        "watchdog": [{"watch": {}, "n_events": 2, "reasons": {"broken bond": seen}}],
+        "constants": [{**constant, "doi": "10.1021/je0498659"}],
+        "reproduce": {"command": "bjerrum run campaign.toml", "config_toml": 'name = "x"'},
+    }
+    with_all = {
+        "name": "a run", "campaign": "", "model": None, "steps": [], "hash": "ff", "added_at": "-",
+        "solution": {"salt": "LiCl", "molality_mol_per_kg": 1.0, "temperature_K": 298.15},
+        "cost": {"wall_seconds": 7200.0, "cpu_seconds": 3600.0}, "document": document,
+    }  # fmt: skip
+    page = render_stored_report(with_all, [], []).replace("\xa0", " ").replace("\u202f", "")
+    for text in (
+        "net &lt;force&gt;", "FAIL", "broken bond", "0.5 to 0.75 ps", "1.8 Å, limit 1.45 Å",
+        "1050.5 kg/m³", "Laliberte 2004", "https://doi.org/10.1021/je0498659",
+        "bjerrum run campaign.toml", "2 hours of wall time and 1 of processor time",
+    ):  # fmt: skip
+        assert text in page, text
+    bare = render_stored_report({**with_all, "document": {}, "cost": {"steps": []}}, [], [])
+    assert "no model was checked" in bare
+    assert "No watch was kept" in bare
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

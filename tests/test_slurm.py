@@ -34,7 +34,7 @@ pytestmark = [
 PROFILE = """\
 kind = "slurm"
 address = "127.0.0.1"
-heartbeat_seconds = 5
+heartbeat_seconds = 3
 timeout_hours = 0.1
 
 [cpu]
@@ -43,7 +43,7 @@ workers_per_node = 2
 walltime = "00:20:00"
 jobs = 2
 """
-WIDTH, SECONDS = 20, 0.5
+WIDTH, SECONDS = 16, 0.4
 
 DRIVER = """\
 import sys
@@ -156,7 +156,7 @@ def test_a_graph_in_pilot_jobs(site, tmp_path, profile, undisturbed):
 def test_a_killed_worker(site, tmp_path, profile, undisturbed):
     root, chooser = tmp_path / "run", random.Random(3)
     process = start(root, profile)
-    for target in (3, 8, 14):
+    for target in (3, 7, 11):
         wait_for(lambda target=target: ends(root) >= target)
         events = read_journal(root)
         done = {event["step"] for event in events if event["event"] == "end"}
@@ -172,7 +172,7 @@ def test_a_killed_worker(site, tmp_path, profile, undisturbed):
 
 def test_a_killed_driver(site, tmp_path, profile, undisturbed):
     root = tmp_path / "run"
-    for target in (4, 12):
+    for target in (4, 10):
         process = start(root, profile)
         wait_for(lambda target=target: ends(root) >= target)
         process.kill()
@@ -241,7 +241,9 @@ def test_jobs_of_others_are_left_alone(site):
 
 
 def test_a_site_that_does_not_answer_is_one_line(monkeypatch, tmp_path):
+    """A damaged configuration; without any, Slurm asks the network for one, for a minute."""
     require_programs()
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none.conf"))
+    (tmp_path / "slurm.conf").write_text("NoSuchKey=1\n")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     with pytest.raises(ExternalError, match="squeue failed"):
         cancel_jobs("bjerrum")

@@ -30,8 +30,9 @@ MAKE_COMMITTEE: Final = Kind("make_committee", 1, f"{_LEARNING}:make_committee",
 EXPLORE_ROUND: Final = Kind(
     "explore_round", 1, f"{_LEARNING}:explore_round", "atom weight steps", needs_gpu=True
 )
+CHECK_MODEL: Final = Kind("check_model", 1, f"{_MEASURING}:check_model", "atom weights")
 SIMULATE_MODEL: Final = Kind(
-    "simulate_model", 1, f"{_MEASURING}:simulate_model", "atom weight steps", needs_gpu=True
+    "simulate_model", 2, f"{_MEASURING}:simulate_model", "atom weight steps", needs_gpu=True
 )
 SIMULATE_CLASSICAL: Final = Kind(
     "simulate_classical", 1, f"{_PREPARATION}:sample_classical", "atom ps"
@@ -68,6 +69,7 @@ KINDS: Final = {
         TRAIN_MEMBER,
         MAKE_COMMITTEE,
         EXPLORE_ROUND,
+        CHECK_MODEL,
         SIMULATE_MODEL,
         SIMULATE_CLASSICAL,
         COARSEN_SALT,

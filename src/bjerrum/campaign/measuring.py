@@ -18,14 +18,16 @@ from bjerrum.files import write_json
 from bjerrum.frames import read_frames
 
 ESTIMATES, CURVES, REASONS = "estimates.json", "curves.json", "reasons.json"
+CHECKS, WATCH = "checks.json", "watchdog.json"
 _CHUNK_FRAMES = 20
 _RIGID_TIMESTEP_FS = 2.0
 
 
 def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
-    """Run dynamics with a model from a box; goes on where it was stopped."""
-    from bjerrum.dynamics.runner import END, run_dynamics
+    """Run dynamics with a model from a box, watched; goes on where it was stopped."""
+    from bjerrum.dynamics.runner import END, Extras, run_dynamics
     from bjerrum.dynamics.single import SimulationSpec
+    from bjerrum.dynamics.watchdog import watch_for
     from bjerrum.frames import require_box
     from bjerrum.potential.model import load_model
     from bjerrum.specification import validate_spec
@@ -38,7 +40,8 @@ def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None
         _simulate_rigid(folder, parameters, atoms, forces)
         return
     spec = validate_spec(parameters["run"], SimulationSpec, "simulation")
-    run_dynamics(atoms, forces, spec.dynamics(_CHUNK_FRAMES), folder, on_step=lambda step: None)
+    extras = Extras(watch=watch_for(model.repulsion))
+    run_dynamics(atoms, forces, spec.dynamics(_CHUNK_FRAMES), folder, extras=extras)
     (folder / END).unlink()
 
 
@@ -85,10 +88,10 @@ def trajectories(inputs: Inputs) -> list[Path]:
 
 def _runs(parameters: Parameters, inputs: Inputs) -> list[Callable[[], Iterator[Any]]]:
     from bjerrum.properties.structure import after
-    from bjerrum.trajectory import iterate_frames
+    from bjerrum.trajectory import iterate_frames, without_marked
 
     def opened(path: Path) -> Iterator[Any]:
-        return after(iterate_frames(path), parameters["skip_ps"], str(path))
+        return after(without_marked(iterate_frames(path)), parameters["skip_ps"], str(path))
 
     return [partial(opened, path) for path in trajectories(inputs)]
 
@@ -185,6 +188,22 @@ def measure_pairing(folder: Path, parameters: Parameters, inputs: Inputs) -> Non
         if data is not None:
             estimates.append(_estimate("association_constant", ions, data, name))
     write_measured(folder, estimates, [], found["reasons"])
+
+
+def check_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
+    """Put a committee, or the model that a campaign names, through the trust gate.
+
+    Raises PhysicsCheckFailed, which names the checks that failed: nothing is simulated with it.
+    """
+    from bjerrum.checks import require
+    from bjerrum.potential.gate import run_gate
+    from bjerrum.potential.model import load_model
+
+    model = load_model(str(model_folder(inputs, parameters)))
+    atoms = read_frames(inputs["box"] / BOX)[0]
+    checks = run_gate(model, atoms, seed=parameters["seed"])
+    write_json(folder / CHECKS, [check.to_json() for check in checks])
+    require(checks)
 
 
 def _estimate(quantity: str, subject: str, data: dict[str, Any], method: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bjerrum.campaign.document import Part, document_of
 from bjerrum.campaign.measuring import CURVES, ESTIMATES, REASONS
 from bjerrum.campaign.preparation import BOX
 from bjerrum.campaign.thermodynamics import MODEL
@@ -31,9 +32,6 @@ from bjerrum.potential.card import CARD, ModelCard, read_card
 from bjerrum.reference.classical_force_fields import ClassicalSettings, force_field_of
 from bjerrum.store import Store
 from bjerrum.system import Solution
-
-Part = Measured | Solved
-"""What becomes one run of the database."""
 
 MAX_STEPS = 2000
 """Of a chain that is written out in full; a longer one keeps its labels' collection as its end."""
@@ -66,8 +64,11 @@ def run_record(campaign: Campaign, measured: Part, store: Store) -> RunRecord | 
         ],
         steps=[_step(node) for node in ordered[-MAX_STEPS:]],
         files=_files(measured, store),
-        cost={"wall_seconds": sum(_seconds(store, node) for node in ordered)},
-        document={"reasons": reasons, **_size(measured)},
+        cost=_cost(store, ordered),
+        document={
+            "reasons": reasons,
+            **document_of(campaign, measured, store, _force_field(campaign)),
+        },
     )
 
 
@@ -76,10 +77,6 @@ def _name(measured: Part) -> str:
         return str(measured.solution)
     solution = measured.solution
     return f"{solution.salt} at {solution.temperature:g} K: osmotic and activity coefficients"
-
-
-def _size(measured: Part) -> dict[str, int]:
-    return {"waters": measured.n_waters} if isinstance(measured, Measured) else {}
 
 
 def _read(store: Store, node: Node) -> dict[str, Any]:
@@ -111,9 +108,12 @@ def _step(node: Node) -> StepRecord:
     return StepRecord(step.hash, step.name, step.version, step.parameters, step.inputs)
 
 
-def _seconds(store: Store, node: Node) -> float:
-    found = store.find(node.step)
-    return 0.0 if found is None else found.wall_seconds
+def _cost(store: Store, nodes: list[Node]) -> dict[str, float]:
+    results = [found for node in nodes if (found := store.find(node.step)) is not None]
+    return {
+        "wall_seconds": sum(result.wall_seconds for result in results),
+        "cpu_seconds": sum(result.cpu_seconds for result in results),
+    }
 
 
 def _files(measured: Part, store: Store) -> list[FileRecord]:

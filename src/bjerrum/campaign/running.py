@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bjerrum.campaign.costs import forecast, left_seconds, wall_seconds
-from bjerrum.campaign.record import Part, record
+from bjerrum.campaign.document import Part
+from bjerrum.campaign.record import record
 from bjerrum.campaign.spec import CampaignConfig, beside, output_of, read_campaign
 from bjerrum.campaign.wiring import Campaign, wire
 from bjerrum.errors import (

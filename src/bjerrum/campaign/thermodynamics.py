@@ -6,6 +6,7 @@ solve_salt   -> osmotic and activity coefficients of its pair potentials of mean
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bjerrum.campaign.forces import potential_of
-from bjerrum.campaign.measuring import trajectories, write_measured
+from bjerrum.campaign.measuring import CHECKS, trajectories, write_measured
 from bjerrum.campaign.preparation import Inputs, Parameters
 from bjerrum.errors import InputError
+from bjerrum.files import write_json
 
 if TYPE_CHECKING:
+    from bjerrum.checks import Check
     from bjerrum.coarse.model import CoarseModel
     from bjerrum.thermodynamics.solution import SolutionPoint
     from bjerrum.thermodynamics.table import PmfTable
 
 MODEL, PMF = "ions", "pmf.csv"
+NOISE_ANGSTROM = 0.5
+MOST_NAMED = 3
+"""Failed checks that a reason names."""
 _LINKS = "trajectories"
 _QUANTITIES = {
     "osmotic_coefficient": "osmotic_coefficient_lr",
@@ -81,11 +87,18 @@ def solve_salt(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     """Solve a theory for the pair potentials at infinite dilution, at every molality of the salt.
 
     Error bars: the difference between the theory's routes, and the scatter of the committee of
-    force fits. A molality at which the theory has no solution is left out, with the reason.
+    force fits. A model of the ions that fails its trust gate has no activities, but a reason; so
+    has a molality at which the theory has no solution.
     """
     from bjerrum.coarse.model import load_coarse
 
     model = load_coarse(str(inputs["ions"] / MODEL))
+    checks = check_ions(model)
+    write_json(folder / CHECKS, [check.to_json() for check in checks])
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        write_measured(folder, [], [], {"activities": _refusal(failed)})
+        return
     tables = _tables(model, parameters["temperature_K"])
     points, reasons = _solved(tables, model, parameters)
     entries = []
@@ -94,6 +107,47 @@ def solve_salt(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
         entries += found
         reasons |= why
     write_measured(folder, entries, _curves(tables, model), reasons)
+
+
+def check_ions(model: CoarseModel) -> list[Check]:
+    """Return the trust gate of a model of ions: its own checks, and g(r) beside the all-atom one.
+
+    int |g - g_all-atom| dr of each pair must be below 0.25 angstrom, or three times the all-atom
+    run's own noise, at every concentration where that noise is below 0.5 angstrom; one there must
+    be, or nothing is known of how good the model is.
+    """
+    from bjerrum.checks import Check
+    from bjerrum.coarse.gate import run_coarse_gate
+    from bjerrum.coarse.routine import LIMIT_AT_TRAINING
+
+    found = model.card.errors.get("integrated_dg", {})
+    noises = {
+        where: max(row["all_atom_noise_angstrom"] or 0.0 for row in rows.values())
+        for where, rows in found.items()
+    }
+    least = min(noises.values(), default=math.inf)
+    meaning = "noise of the all-atom g(r) where it is least, int |dg| dr"
+    checks = [Check("all-atom g(r) is known", least, NOISE_ANGSTROM, "angstrom", meaning)]
+    for where, rows in found.items():
+        if noises[where] > NOISE_ANGSTROM:
+            continue
+        for pair, row in rows.items():
+            limit = max(LIMIT_AT_TRAINING, 3 * (row["all_atom_noise_angstrom"] or 0.0))
+            value, meaning = row["difference_angstrom"], "int |g - g_all-atom| dr"
+            checks.append(Check(f"g(r) {pair} at {where}", value, limit, "angstrom", meaning))
+    return [*run_coarse_gate(model), *checks]
+
+
+def _refusal(failed: Sequence[Check]) -> str:
+    figures = "; ".join(
+        f"{check.name} {check.value:.3g} {check.unit} (limit {check.limit:.3g})"
+        for check in failed[:MOST_NAMED]
+    )
+    more = f" and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
+    return (
+        f"the model of the ions alone fails its trust gate: {figures}{more}; longer or more "
+        "trajectories are needed"
+    )
 
 
 def _entries(

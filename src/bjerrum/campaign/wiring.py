@@ -29,6 +29,7 @@ class Measured:
 
     model    the step that made its committee; None for the reference itself or a model given
     boxes    starting configurations, one per replica
+    gate     the step that checked the model; None for rigid water, which no check is made for
     """
 
     solution: Solution
@@ -37,6 +38,7 @@ class Measured:
     trajectories: list[Node]
     boxes: list[Node]
     model: Node | None
+    gate: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class _Wiring:
         self.path, self.config, self.graph = path, config, Graph()
         self.labelling = LabelWiring(path, config, self.graph)
         self.model = self._given_model()
+        self.gates: dict[str, Node] = {}
 
     def campaign(self) -> Campaign:
         config = self.config
@@ -112,9 +115,46 @@ class _Wiring:
         if simulation is None:
             return Measured(solution, waters, found, [], boxes, committee)
         model = committee if simulation.potential == "trained" else None
-        runs = [self._run(solution, k, box, model) for k, box in enumerate(boxes)]
+        gate = self._gate(boxes[0], model, solution)
+        runs = [self._run(solution, k, box, model, gate) for k, box in enumerate(boxes)]
         found |= self._measurements(solution, runs, simulation)
-        return Measured(solution, waters, found, runs, boxes, model)
+        return Measured(solution, waters, found, runs, boxes, model, gate)
+
+    def _is_rigid(self, committee: Node | None) -> bool:
+        """Tell whether the committee knows rigid water only."""
+        return committee is not None and self.config.reference.method == "classical"
+
+    def _source(
+        self, solution: Solution, committee: Node | None
+    ) -> tuple[dict[str, Node], dict[str, tuple[Path, str]], float]:
+        """Return the model's step or its folder, and how much it costs per atom."""
+        if committee is not None:
+            assert self.config.training is not None
+            network = self.config.training.network.model_dump(mode="json")
+            return {"committee": committee}, {}, self.config.training.committee * weight(network)
+        assert self.model is not None
+        folder, card = self.model
+        _require_elements(card, solution)
+        return {}, {"model": (folder, card.identity)}, weight_of_card(card)
+
+    def _gate(self, box: Node, committee: Node | None, solution: Solution) -> Node | None:
+        """Return the step that checks the model; a model of a whole salt is checked once."""
+        simulation = self.config.simulation
+        assert simulation is not None
+        if simulation.potential == "reference" or self._is_rigid(committee):
+            return None
+        key = "given" if committee is None else committee.hash
+        if key not in self.gates:
+            needs, files, size = self._source(solution, committee)
+            self.gates[key] = self.graph.add(
+                kinds.CHECK_MODEL,
+                {"seed": self.config.box.seed, "name": str(solution.salt)},
+                {"box": box, **needs},
+                title=str(solution),
+                units=size * self.labelling.n_atoms(solution),
+                files=files,
+            )
+        return self.gates[key]
 
     def _measurements(
         self, solution: Solution, runs: list[Node], simulation: SimulationSection
@@ -156,7 +196,14 @@ class _Wiring:
             units=size * self.labelling.n_atoms(solution) * reference.frames,
         )
 
-    def _run(self, solution: Solution, replica: int, box: Node, committee: Node | None) -> Node:
+    def _run(
+        self,
+        solution: Solution,
+        replica: int,
+        box: Node,
+        committee: Node | None,
+        gate: Node | None,
+    ) -> Node:
         simulation = self.config.simulation
         assert simulation is not None
         run: dict[str, Any] = {
@@ -177,24 +224,15 @@ class _Wiring:
                 title=title,
                 units=atoms * simulation.length_ps,
             )
-        is_rigid = committee is not None and self.config.reference.method == "classical"
+        is_rigid = self._is_rigid(committee)
         steps = simulation.length_ps * PS_IN_FS / (2.0 if is_rigid else simulation.timestep_fs)
-        parameters = {"run": run, "is_rigid": is_rigid, "name": str(solution.salt)}
-        if committee is not None:
-            assert self.config.training is not None
-            network = self.config.training.network.model_dump(mode="json")
-            size = self.config.training.committee * weight(network)
-            needs, files = {"box": box, "committee": committee}, {}
-        else:
-            assert self.model is not None
-            folder, card = self.model
-            _require_elements(card, solution)
-            size = weight_of_card(card)
-            needs, files = {"box": box}, {"model": (folder, card.identity)}
+        needs, files, size = self._source(solution, committee)
+        if gate is not None:
+            needs["gate"] = gate
         return self.graph.add(
             kinds.SIMULATE_MODEL,
-            parameters,
-            needs,
+            {"run": run, "is_rigid": is_rigid, "name": str(solution.salt)},
+            {"box": box, **needs},
             title=title,
             units=atoms * steps * size,
             files=files,

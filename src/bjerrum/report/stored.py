@@ -1,8 +1,9 @@
 """The report of a run that is stored in a database, as one HTML page that needs no network.
 
 For runs of campaigns, which have no ``results.json``: what was asked, the values beside experiment,
-g(r) and potentials of mean force, the chain of steps back to the labels, cost. A function of the
-stored rows alone; the page's policy forbids the browser to load anything.
+g(r) and potentials of mean force, the trust gate, what the watchdog saw, borrowed constants, cost,
+the command that repeats it, the chain of steps back to the labels. A function of the stored rows
+alone; the page's policy forbids the browser to load anything.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bjerrum.report.document import Rdf
 from bjerrum.report.figures import rdf_figures
 from bjerrum.report.layout import Figure, axis, finish, layout
 from bjerrum.report.page import page_environment, page_source, policy_hash
+from bjerrum.report.watch_part import WatchRecord
 
 Row = Mapping[str, Any]
 
@@ -52,8 +54,20 @@ def render_stored_report(run: Row, estimates: Sequence[Row], curves: Sequence[Ro
         script_hashes=[policy_hash(script) for script in scripts],
         stylesheet=Markup(page_source(environment, "report.css")),
         value_text=_value_text,
+        checks=run["document"].get("checks") or [],
+        watchdog=_watchdog(run["document"]),
+        constants=run["document"].get("constants") or [],
         wall_hours=_wall_seconds(run["cost"]) / 3600,
+        core_hours=_core_hours(run["cost"]),
     )
+
+
+def _watchdog(document: Row) -> list[WatchRecord]:
+    return [WatchRecord.model_validate(record) for record in document.get("watchdog") or []]
+
+
+def _core_hours(cost: Row) -> float | None:
+    return float(cost["cpu_seconds"]) / 3600 if "cpu_seconds" in cost else None
 
 
 def _is_rdf(curve: Row) -> bool:
