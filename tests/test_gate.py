@@ -11,7 +11,7 @@ from ase import Atoms
 
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.estimate import Evaluation
-from bjerrum.potential import forms, gate
+from bjerrum.potential import bonds, forms, gate
 from bjerrum.potential.fused.model import for_dynamics
 from bjerrum.potential.model import load_model
 from conftest import BASELINE, water_box
@@ -117,27 +117,45 @@ def test_a_sound_model_is_green(model, water):
     checks = gate.run_gate(model, water, timed=True)
     assert {c.name for c in checks if not c.passed} == {"rotation", "permutation"}
     names = [c.name for c in checks]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 16
     assert all(np.isfinite(c.value) for c in checks)
 
 
+@pytest.mark.parametrize(("depth", "holds"), [(0.3, False), (0.8, True)])
+def test_weak_bonds_are_found(water, depth, holds):
+    """A Morse bond has D (1 - e^(-2 (r - r0)))^2 at the end of the pass, r - r0 = 0.6 angstrom."""
+    oxygen, hydrogen = bonds.oh_bonds(water)[0]
+
+    def morse(positions):
+        r = np.linalg.norm(positions[hydrogen] - positions[oxygen])
+        return Evaluation(depth * (1 - np.exp(-2 * (r - BOND))) ** 2, np.zeros_like(positions))
+
+    whole = water[[oxygen, oxygen + 1, oxygen + 2]]
+    oxygen, hydrogen = bonds.oh_bonds(whole)[0]
+    (check,) = bonds.bonds_hold(morse, whole)
+    barrier = depth * (1 - np.exp(-2 * 0.6)) ** 2
+    expected = 2 * 1.0942e14 * 1e-9 * np.exp(-barrier / (8.617333e-5 * 300))
+    assert check.value == pytest.approx(expected, rel=1e-3)
+    assert check.passed is holds
+
+
 def test_springs_have_the_wavenumber_of_their_stiffness(model, water):
-    (check,) = gate.units(bound_to(model, water), water)
+    (check,) = bonds.units(bound_to(model, water), water)
     mu = 15.999 * 1.008 / 17.007 * 1.66054e-27
     expected = np.sqrt(STIFFNESS * 16.0218 / mu) / (2 * np.pi * 2.99792e10)
-    assert check.value == pytest.approx(abs(expected - gate.STRETCH_PER_CM), abs=60)
+    assert check.value == pytest.approx(abs(expected - bonds.STRETCH_PER_CM), abs=60)
     assert check.passed
 
 
 @pytest.mark.parametrize("fault", [in_kcal_per_mol, per_bohr])
 def test_red_on_other_units(model, water, fault):
     broken = with_fault(model, fault)
-    assert not gate.units(bound_to(broken, water), water)[0].passed
+    assert not bonds.units(bound_to(broken, water), water)[0].passed
 
 
 def test_units_are_not_checked_without_water(model):
     salt = Atoms("LiCl", [[0, 0, 0], [2.4, 0, 0]], cell=[8] * 3, pbc=True)
-    assert gate.units(bound_to(model, salt), salt) == []
+    assert bonds.units(bound_to(model, salt), salt) == []
 
 
 def test_red_on_a_step_at_the_cutoff(model):
@@ -189,7 +207,7 @@ def test_red_on_nan(model, water):
     broken = with_fault(model, lambda e, x: Evaluation(np.nan, np.full_like(e.forces, np.nan)))
     bound = bound_to(broken, water)
     assert not gate.smoothness(broken).passed
-    assert not gate.units(bound, water)[0].passed
+    assert not bonds.units(bound, water)[0].passed
     assert not any(c.passed for c in gate.constant_energy(bound, water, np.random.default_rng(0)))
 
 

@@ -135,3 +135,12 @@ def test_a_network_that_attracts_fails_and_the_wall_mends_it(tiny_model):
         assert axial_forces(mended, *pair).min() >= 1.0 - 1e-6
     assert with_safe_contacts(mended, wall) == mended
     assert FRACTIONS.min() == 0.5
+
+
+def test_the_inside_of_two_walls_is_the_shorter_distance_of_each_pair():
+    one = Repulsion(((("Li", "O"), 1.8), (("O", "O"), 2.4)), 2.0)
+    other = Repulsion(((("Cl", "O"), 2.9), (("Li", "O"), 1.7)), 1.0)
+    both = one.inside(other)
+    assert both == Repulsion(((("Cl", "O"), 2.9), (("Li", "O"), 1.7), (("O", "O"), 2.4)), 2.0)
+    assert other.inside(one).outer == both.outer
+    assert one.inside(one) == one

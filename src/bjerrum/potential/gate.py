@@ -15,11 +15,12 @@ import numpy as np
 from ase import Atoms
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
-from scipy import constants, integrate
+from scipy import integrate
 
 from bjerrum.checks import Check
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.estimate import Evaluation, FloatArray
+from bjerrum.potential.bonds import bonds_hold, units
 from bjerrum.potential.calculator import BoundCalculator
 from bjerrum.potential.checks import check_model
 from bjerrum.potential.contacts import contact_check
@@ -28,12 +29,6 @@ from bjerrum.potential.model import Model
 from bjerrum.potential.protocol import ForceFunction
 from bjerrum.units import COULOMB_CONSTANT, EV_IN_MEV
 
-STRETCH_PER_CM = 3650.0
-"""1/cm. The harmonic O-H stretch of water: 3832 and 3943 in the gas (Benedict et al., J. Chem.
-Phys. 24, 1139 (1956)), some hundred less in the liquid."""
-
-_STRETCH_LIMIT = 800.0
-_BOND = 0.965
 _NVE_FS = 8.0
 _TIMESTEPS_FS = (0.5, 0.25)
 _DIRECT_IMAGES = (6, 12)
@@ -52,6 +47,7 @@ def run_gate(model: Model, atoms: Atoms, *, seed: int = 0, timed: bool = False) 
         own_baseline(model),
         ewald_against_direct_sum(model, random),
         *units(forces, atoms),
+        *bonds_hold(forces, atoms),
         *constant_energy(forces, atoms, random),
         contact_check(model),
         *compiled_equals_plain(model, atoms),
@@ -157,56 +153,6 @@ def _direct_forces(positions: FloatArray, charges: FloatArray, edge: float, n: i
             vectors, squares = vectors[away], squares[away]
             forces[i] += charges[i] * charge * (vectors / squares[:, None] ** 1.5).sum(axis=0)
     return forces
-
-
-def units(forces: ForceFunction, atoms: Atoms, *, most: int = 3, step: float = 0.03) -> list[Check]:
-    """Wavenumber of the O-H stretch, sqrt(k / mu) / 2 pi c, from the force on a stretched bond.
-
-    A potential in other units (kcal/mol, hartree, bohr) is off by a factor of two or more. Not
-    checked where there is no water.
-    """
-    bonds = _oh_bonds(atoms)[:most]
-    if not bonds:
-        return []
-    stiffness = []
-    for oxygen, hydrogen in bonds:
-        axis = atoms.get_distance(oxygen, hydrogen, mic=True, vector=True)
-        axis = axis / np.linalg.norm(axis)
-        along = []
-        for length in (_BOND - step, _BOND + step):
-            positions = atoms.positions.copy()
-            positions[hydrogen] = positions[oxygen] + length * axis
-            force = forces(positions).forces
-            along.append(float((force[hydrogen] - force[oxygen]) @ axis) / 2)
-        stiffness.append((along[0] - along[1]) / (2 * step))
-    k = np.mean(stiffness) * constants.e / 1e-20
-    mass_o, mass_h = (atoms.get_masses()[index] for index in bonds[0])
-    mu = mass_o * mass_h / (mass_o + mass_h) * constants.atomic_mass
-    wavenumber = math.sqrt(max(k, 0.0) / mu) / (2 * math.pi * constants.c) / 100
-    return [
-        Check(
-            "units: O-H stretch",
-            abs(wavenumber - STRETCH_PER_CM) if math.isfinite(wavenumber) else math.inf,
-            _STRETCH_LIMIT,
-            "1/cm",
-            f"harmonic wavenumber of {len(bonds)} bonds, {wavenumber:.0f}, against that of water, "
-            f"{STRETCH_PER_CM:.0f}",
-        )
-    ]
-
-
-def _oh_bonds(atoms: Atoms) -> list[tuple[int, int]]:
-    """Return oxygen and one hydrogen of each water molecule."""
-    symbols = np.array(atoms.get_chemical_symbols())
-    hydrogens = np.flatnonzero(symbols == "H")
-    bonds = []
-    for oxygen in np.flatnonzero(symbols == "O"):
-        if len(hydrogens) < 2:
-            break
-        distances = atoms.get_distances(oxygen, hydrogens, mic=True)
-        if np.count_nonzero(distances < 1.3) == 2:
-            bonds.append((int(oxygen), int(hydrogens[np.argmin(distances)])))
-    return bonds
 
 
 def constant_energy(

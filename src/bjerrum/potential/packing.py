@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,8 @@ def pack_model(
         dataset.of_blocks(prepared.split.train), prepared.spec.split.training_frames
     )
     wall = fit_repulsion(seen, card.elements, 1.0)
+    if prepared.start is not None and prepared.start.card.repulsion is not None:
+        wall = wall.inside(Repulsion.from_json(prepared.start.card.repulsion))
     model = with_safe_contacts(model, wall)
     card = card.model_copy(update={"repulsion": _wall_of(model)})
     test = dataset.of_blocks(prepared.split.test)
@@ -174,12 +177,8 @@ def _strongest(walls: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
     given = [Repulsion.from_json(wall) for wall in walls if wall is not None]
     if not given:
         return None
-    outer: dict[tuple[str, str], float] = {}
-    for wall in given:
-        for pair, distance in wall.outer:
-            outer[pair] = min(distance, outer.get(pair, distance))
-    strength = max(wall.strength for wall in given)
-    return replace(given[0], outer=tuple(sorted(outer.items())), strength=strength).to_json()
+    wall = reduce(Repulsion.inside, given)
+    return replace(wall, strength=max(each.strength for each in given)).to_json()
 
 
 def _ions(model: Model) -> list[str]:

@@ -99,6 +99,13 @@ class Repulsion:
             raise InputError(f"repulsion: expected kind {_KIND!r}, got {kind!r}")
         return cls(tuple(sorted(outer.items())), strength)
 
+    def inside(self, other: Repulsion) -> Repulsion:
+        """Return the wall that neither's data feel: the shorter r_o of each pair, own strength."""
+        outer = dict(other.outer)
+        for pair, distance in self.outer:
+            outer[pair] = min(distance, outer.get(pair, distance))
+        return Repulsion(tuple(sorted(outer.items())), self.strength)
+
     def bind(self, symbols: Sequence[str], cell: FloatArray) -> ForceFunction:
         """Return the force function; see :class:`~bjerrum.potential.protocol.Potential`."""
         return _BoundRepulsion(self, symbols, np.asarray(cell, dtype=np.float64))
