@@ -111,6 +111,19 @@ def test_many_absurd_frames_are_not_all_listed(path):
     assert "\n" not in str(e.value)
 
 
+def test_collapsed_pairs_are_refused_unless_told(path):
+    """One seed of the KCl frames holds two K+ at 1.4 angstrom, in a well of the published model."""
+    frames = [frame(k) for k in range(5)]
+    first, second = [k for k, s in enumerate(frames[3].symbols) if s == "Li"]
+    frames[3].positions[second] = frames[3].positions[first] + [1.38, 0, 0]
+    written(path, frames)
+    with pytest.raises(InputError, match=r"frame 3 has Li-Li as near as 1\.38"):
+        load_dataset(path)
+    assert len(load_dataset(path, close_pairs=True).frames) == len(frames)
+    frames[3].positions[second] += [0.1, 0, 0]
+    assert len(load_dataset(written(path, frames)).frames) == len(frames)
+
+
 def test_two_methods_are_refused(path):
     frames = [frame(0), frame(1, method="r2SCAN")]
     with pytest.raises(InputError, match=r"one level of theory, got \['invented', 'r2SCAN'\]"):

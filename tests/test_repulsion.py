@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 
 from bjerrum.errors import InputError
+from bjerrum.frames import contact_distance
 from bjerrum.potential.contacts import (
     FRACTIONS,
     axial_forces,
@@ -17,7 +18,7 @@ from bjerrum.potential.contacts import (
     with_safe_contacts,
 )
 from bjerrum.potential.model import load_model
-from bjerrum.potential.repulsion import Repulsion, contact_distance, fit_repulsion
+from bjerrum.potential.repulsion import Repulsion, fit_repulsion
 from conftest import water_box
 
 WALL = Repulsion(((("Cl", "Li"), 2.2), (("H", "O"), 0.85), (("Li", "Li"), 2.5)), strength=2.0)
@@ -73,7 +74,7 @@ def test_zero_at_the_data_that_it_was_fitted_to():
     assert set(outer) >= {("H", "O"), ("Li", "O"), ("Cl", "Cl"), ("Li", "Li")}
     assert outer[("Li", "Li")] == contact_distance("Li", "Li")
     bond = min(a.get_distance(0, 1, mic=True) for a in frames)
-    assert outer[("H", "O")] <= bond
+    assert outer[("H", "O")] <= 0.95 * bond  # longer runs come closer than a few frames
     for atoms in frames:
         result = wall.bind(list(atoms.symbols), atoms.cell.array)(atoms.positions)
         assert result.energy == 0.0

@@ -19,7 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import FrameError, InputError
 from bjerrum.files import sha256_of
-from bjerrum.frames import check_frame, read_frames
+from bjerrum.frames import check_frame, collapsed_pair, read_frames
 
 ABSURD_FORCE = 100.0
 """eV/angstrom. Thermal forces on any atom of a liquid stay below a tenth of this."""
@@ -74,15 +74,16 @@ class Split:
     test: tuple[str, ...]
 
 
-def load_dataset(path: Path, *, mixed: bool = False) -> Dataset:
+def load_dataset(path: Path, *, mixed: bool = False, close_pairs: bool = False) -> Dataset:
     """Read a labelled extended XYZ file.
 
     Forces (eV/angstrom) are required, energies (eV, totals) optional; frame keys are those of
     LEVEL_KEYS and one of BLOCK_KEYS.
 
-    mixed  accept several levels of theory; their names are joined
-    Raises FrameError for unusable frames, InputError for absurd forces, energies or blocks that
-    only some frames have, and several levels of theory; each names the frames.
+    mixed        accept several levels of theory; their names are joined
+    close_pairs  accept pairs of metal atoms far inside their contact distance
+    Raises FrameError for unusable frames, InputError for absurd forces, collapsed pairs, energies
+    or blocks that only some frames have, and several levels of theory; each names the frames.
     """
     frames = read_frames(path)
     _refuse_unlabelled(frames, path)
@@ -92,6 +93,8 @@ def load_dataset(path: Path, *, mixed: bool = False) -> Dataset:
             f"{path}: {_named(absurd)} forces above {ABSURD_FORCE:g} eV/angstrom; check their "
             "units or remove them"
         )
+    if not close_pairs:
+        _refuse_collapsed(frames, path)
     without_energy = [k for k, a in enumerate(frames) if "energy" not in a.calc.results]
     if without_energy and len(without_energy) < len(frames):
         raise InputError(f"{path}: {_named(without_energy)} no energy, the others have")
@@ -99,6 +102,17 @@ def load_dataset(path: Path, *, mixed: bool = False) -> Dataset:
     return Dataset(
         tuple(frames), _blocks_of(frames, path), method, Path(path).name, sha256_of(path)
     )
+
+
+def _refuse_collapsed(frames: Sequence[Atoms], path: Path) -> None:
+    """Raise InputError for pairs that only a hole in some potential can have brought together."""
+    found = {k: pair for k, pair in enumerate(map(collapsed_pair, frames)) if pair is not None}
+    if found:
+        name, distance = min(found.values(), key=lambda pair: pair[1])
+        raise InputError(
+            f"{path}: {_named(list(found))} {name} as near as {distance:.2f} angstrom, which no "
+            "solution has; remove these frames, or accept them with --close-pairs"
+        )
 
 
 def _refuse_unlabelled(frames: Sequence[Atoms], path: Path) -> None:

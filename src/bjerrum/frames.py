@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 import vesin
 from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii, vdw_radii
 from ase.io.formats import open_with_compression
 
 from bjerrum.errors import FrameError, InputError
@@ -27,6 +28,11 @@ OVERLAP_DISTANCE = 0.5
 OH_BOND_LIMIT_ANGSTROM = 1.3
 """An O-H bond of water vibrates between 0.85 and 1.15 angstrom; the shortest hydrogen bonds have
 1.4."""
+
+COLLAPSED = 0.55
+"""Of the contact distance. Two cations stay beyond 0.8 of it in any solution."""
+
+_NONMETALS = frozenset(["H", "C", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "I"])
 
 
 def read_frames(path: Path, *, labelled: bool = False) -> list[Atoms]:
@@ -180,3 +186,40 @@ def broken_waters(atoms: Atoms, *, bond_angstrom: float = OH_BOND_LIMIT_ANGSTROM
         if np.count_nonzero(np.asarray(distances) < bond_angstrom) != 2:
             broken.append(int(oxygen))
     return broken
+
+
+def contact_distance(first: str, second: str) -> float:
+    """Return the distance in angstrom at which two atoms of a solution touch.
+
+    The sum of covalent radii (Cordero et al., Dalton Trans. 2008, 2832) for a metal with
+    anything and for a bond to hydrogen: 1.94 for Li-O, 2.56 for Li-Li, 0.97 for O-H. The sum of
+    van der Waals radii for other non-metals (Alvarez, Dalton Trans. 2013, 42, 8617; ASE's table):
+    3.5 for Cl-Cl.
+    """
+    numbers = [atomic_numbers[first], atomic_numbers[second]]
+    both_nonmetals = {first, second} <= _NONMETALS
+    is_bond_to_hydrogen = (first == "H") != (second == "H")
+    radii = vdw_radii if both_nonmetals and not is_bond_to_hydrogen else covalent_radii
+    return float(sum(radii[z] for z in numbers))
+
+
+def collapsed_pair(atoms: Atoms) -> tuple[str, float] | None:
+    """Return the closest pair of metals inside COLLAPSED contact distances; None if none is.
+
+    Returns its name, "K-K", and its distance in angstrom. Potentials with a well at contacts that
+    nobody taught them leave such frames behind.
+    """
+    symbols = np.array(atoms.get_chemical_symbols())
+    metals = sorted(set(symbols) - _NONMETALS)
+    reach = {(a, b): COLLAPSED * contact_distance(a, b) for a in metals for b in metals}
+    if not reach:
+        return None
+    first, second, distance = vesin.NeighborList(
+        cutoff=max(reach.values()), full_list=True
+    ).compute(atoms.positions, atoms.cell.array, periodic=atoms.pbc.any(), quantities="ijd")
+    found = [
+        (float(r), f"{symbols[i]}-{symbols[j]}")
+        for i, j, r in zip(first, second, distance, strict=True)
+        if r < reach.get((symbols[i], symbols[j]), 0.0)
+    ]
+    return None if not found else (min(found)[1], min(found)[0])

@@ -49,7 +49,7 @@ def train_member(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
         work,
         None if before is None else starting_point(str(before / MODEL)),
     )
-    dataset = load_dataset(inputs["labels"] / LABELLED)
+    dataset = load_dataset(inputs["labels"] / LABELLED, close_pairs=True)
     train_model(dataset, request, _progress, _announce, member=parameters["member"])
     shutil.rmtree(work)  # checkpoints: the weights are in the model
 
@@ -75,7 +75,7 @@ def make_committee(folder: Path, parameters: Parameters, inputs: Inputs) -> None
         shutil.copytree(inputs[name] / MODEL, member, dirs_exist_ok=True)
         members.append(member)
     blocks = read_card(members[0]).data["blocks"]["test"]
-    test = load_dataset(inputs["labels"] / LABELLED).of_blocks(blocks)
+    test = load_dataset(inputs["labels"] / LABELLED, close_pairs=True).of_blocks(blocks)
     pack_committee(members, output, test)
 
 

@@ -36,6 +36,9 @@ def train(
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")
     ] = False,
+    close_pairs: Annotated[
+        bool, typer.Option("--close-pairs", help="Accept metal pairs far inside contact.")
+    ] = False,
     compiled: Annotated[
         bool, typer.Option(help="Compiled code on the CPU, where it can be had.")
     ] = True,
@@ -64,7 +67,7 @@ def train(
     )
     if threads is not None:
         torch.set_num_threads(threads)
-    dataset = load_dataset(frames, mixed=mixed)
+    dataset = load_dataset(frames, mixed=mixed, close_pairs=close_pairs)
     with Console() as console:
         if committee == 1:
             errors = train_model(dataset, request, console.training, console.announce)
@@ -109,7 +112,7 @@ def evaluate(
 
     if figure is not None and figure.suffix.lower() != ".html":
         raise InputError(f"{figure}: expected the name of an HTML file to write")
-    dataset = load_dataset(frames, mixed=True)
+    dataset = load_dataset(frames, mixed=True, close_pairs=True)
     loaded = load_model(model)
     with Console() as console:
         total = len(dataset.frames)

@@ -12,9 +12,10 @@ import numpy as np
 
 from bjerrum.checks import Check
 from bjerrum.estimate import FloatArray
+from bjerrum.frames import contact_distance
 from bjerrum.potential.model import Model
 from bjerrum.potential.protocol import Potential
-from bjerrum.potential.repulsion import Repulsion, contact_distance
+from bjerrum.potential.repulsion import Repulsion
 
 FRACTIONS = np.linspace(0.7, 0.5, 9)
 """Of the contact distance."""

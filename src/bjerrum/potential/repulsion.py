@@ -1,4 +1,4 @@
-"""A wall where no data are: screened nuclear repulsion inside the shortest distances of the data.
+"""A wall where no data are: screened nuclear repulsion well inside the shortest distances of them.
 
 A network is free to do anything between atoms closer than any pair that it was trained on, and
 some attract there (two Li+ at 1.8 angstrom, say): a simulation that once gets there does not come
@@ -21,38 +21,27 @@ from typing import Any
 import numpy as np
 import vesin
 from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii, vdw_radii
+from ase.data import atomic_numbers
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation, FloatArray
+from bjerrum.frames import contact_distance
 from bjerrum.potential.neighbours import VerletList
 from bjerrum.potential.protocol import ForceFunction
 from bjerrum.units import COULOMB_CONSTANT
 
 _KIND = "zbl"
 INNER = 0.75
+MARGIN = 0.95
+"""r_o against the shortest distance of the data: longer runs come closer than a few hundred frames,
+and what is near the data a network still knows."""
+
 SCREENING_LENGTH = 0.46850
 AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
 DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
 """Ziegler, Biersack & Littmark 1985; digits as in LAMMPS' pair style zbl, angstrom."""
 
-_NONMETALS = frozenset(["H", "C", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "I"])
 _Pair = tuple[str, str]
-
-
-def contact_distance(first: str, second: str) -> float:
-    """Return the distance in angstrom at which two atoms of a solution touch.
-
-    The sum of covalent radii (Cordero et al., Dalton Trans. 2008, 2832) for a metal with
-    anything and for a bond to hydrogen: 1.94 for Li-O, 2.56 for Li-Li, 0.97 for O-H. The sum of
-    van der Waals radii for other non-metals (Alvarez, Dalton Trans. 2013, 42, 8617; ASE's table):
-    3.5 for Cl-Cl.
-    """
-    numbers = [atomic_numbers[first], atomic_numbers[second]]
-    both_nonmetals = {first, second} <= _NONMETALS
-    is_bond_to_hydrogen = (first == "H") != (second == "H")
-    radii = vdw_radii if both_nonmetals and not is_bond_to_hydrogen else covalent_radii
-    return float(sum(radii[z] for z in numbers))
 
 
 @dataclass(frozen=True)
@@ -118,8 +107,8 @@ def _pair(first: str, second: str) -> _Pair:
 def fit_repulsion(frames: Sequence[Atoms], elements: Sequence[str], strength: float) -> Repulsion:
     """Return the wall inside the shortest distances of frames.
 
-    r_o is the shortest distance of a pair in the frames or its :func:`contact_distance`,
-    whichever is shorter.
+    r_o is 0.95 times the shortest distance of a pair in the frames or its
+    :func:`~bjerrum.frames.contact_distance`, whichever is shorter.
     """
     shortest = {
         _pair(a, b): contact_distance(a, b)
@@ -135,7 +124,7 @@ def fit_repulsion(frames: Sequence[Atoms], elements: Sequence[str], strength: fl
         for a, b in np.unique(pairs, axis=0):
             closest = distance[(pairs == (a, b)).all(axis=1)].min()
             pair = (str(a), str(b))
-            shortest[pair] = min(shortest[pair], float(closest))
+            shortest[pair] = min(shortest[pair], MARGIN * float(closest))
     return Repulsion(tuple(sorted(shortest.items())), strength)
 
 

@@ -21,10 +21,11 @@ from scipy.interpolate import BSpline, PPoly
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation, FloatArray, IntArray
-from bjerrum.potential.fused.coulomb import classical_library
+from bjerrum.potential.fused.coulomb import BoundWall, classical_library
 from bjerrum.potential.fused.network import address
 from bjerrum.potential.neighbours import VerletList
 from bjerrum.potential.protocol import ForceFunction
+from bjerrum.potential.repulsion import Repulsion
 
 CUTOFF = 3.6
 N_PIECES = 12
@@ -83,13 +84,20 @@ class InnerPotential:
             data["rms_whole_eV_per_angstrom"],
         )  # fmt: skip
 
-    def bind(self, symbols: Sequence[str], cell: FloatArray) -> ForceFunction:
-        """Return the force function; molecules are found at the first call after a reset."""
-        return _BoundInner(self, list(symbols), np.array(cell, dtype=np.float64))
+    def bind(
+        self, symbols: Sequence[str], cell: FloatArray, wall: Repulsion | None = None
+    ) -> ForceFunction:
+        """Return the force function; molecules are found at the first call after a reset.
+
+        wall  the model's, added here: it is the steepest force that there is, and cheap
+        """
+        return _BoundInner(self, list(symbols), np.array(cell, dtype=np.float64), wall)
 
 
 class _BoundInner:
-    def __init__(self, inner: InnerPotential, symbols: list[str], cell: FloatArray) -> None:
+    def __init__(
+        self, inner: InnerPotential, symbols: list[str], cell: FloatArray, wall: Repulsion | None
+    ) -> None:
         elements = sorted({e for kind in inner.kinds for e in kind.elements} | set(symbols))
         index = {element: k for k, element in enumerate(elements)}
         self._symbols, self._cell = symbols, cell
@@ -103,7 +111,9 @@ class _BoundInner:
         self._high = np.array([kind.high for kind in inner.kinds])
         self._ends = np.array([not kind.bonded for kind in inner.kinds], dtype=np.int32)
         self._pieces = np.ascontiguousarray(inner.pieces)
-        self._neighbours = VerletList(cell, CUTOFF, skin=1.0)
+        self._wall = None if wall is None else BoundWall(wall, elements)
+        reach = 0.0 if self._wall is None else self._wall.reach
+        self._neighbours = VerletList(cell, max(CUTOFF, reach), skin=1.0)
         self._molecule: IntArray | None = None
         self._library = classical_library()
 
@@ -124,7 +134,10 @@ class _BoundInner:
             address(self._kind), N_PIECES, address(self._low), address(self._high),
             address(self._pieces), address(self._ends), address(energy), address(forces),
         )  # fmt: skip
-        return Evaluation(float(energy[0]), forces)
+        if self._wall is None:
+            return Evaluation(float(energy[0]), forces)
+        wall = self._wall.evaluate(self._types, positions, (first, second, offsets))
+        return Evaluation(float(energy[0]) + wall[0], forces + wall[1])
 
 
 def molecules(symbols: Sequence[str], positions: FloatArray, cell: FloatArray) -> IntArray:
