@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from stability import commit
 
 from bjerrum import __version__
 from bjerrum.dynamics.assembly import assemble
@@ -29,7 +30,6 @@ from bjerrum.frames import read_frames
 from bjerrum.potential.model import load_model
 from bjerrum.properties.structure import analyse_structure
 from bjerrum.trajectory import read_h5md
-from stability import commit
 
 PAIRS = ["O-O", "O-H", "Li-O", "Cl-O"]
 SETTINGS = [

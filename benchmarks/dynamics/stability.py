@@ -55,7 +55,7 @@ class Bench:
         self.atoms, self.weights = atoms, loaded.card.weights_sha256
         self.forces = for_dynamics(loaded, "fused").potential.bind(symbols, cell)
         self.fit = inner_of_run(loaded, atoms, TEMPERATURE, folder)
-        self.inner = InnerPotential.from_json(self.fit).bind(symbols, cell)
+        self.inner = InnerPotential.from_json(self.fit).bind(symbols, cell, loaded.repulsion)
         self.random = np.random.default_rng(1)
         masses = atoms.get_masses()
         state = self.begin(atoms.positions, masses)

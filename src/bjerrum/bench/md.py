@@ -163,7 +163,8 @@ def _alternate(
 def _ways(model: Model, atoms: Atoms, temperature: float) -> list[Way]:
     symbols, cell = list(atoms.symbols), atoms.cell.array
     fused = for_dynamics(model, "fused").potential.bind(symbols, cell)
-    inner = fit_inner(symbols, cell, *sample(atoms, fused, temperature)).bind(symbols, cell)
+    fit = fit_inner(symbols, cell, *sample(atoms, fused, temperature))
+    inner = fit.bind(symbols, cell, model.repulsion)
     natural, heavy = atoms.get_masses(), masses_of(atoms, 3.0)
     plain = model.bind(symbols, cell)
 

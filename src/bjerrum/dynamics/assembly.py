@@ -43,7 +43,7 @@ def assemble(
     inner = None if setup.inner is None else InnerPotential.from_json(setup.inner)
     return forces, Extras(
         rebind=lambda cell: fast.potential.bind(symbols, cell),
-        inner=None if inner is None else lambda cell: inner.bind(symbols, cell),
+        inner=None if inner is None else lambda cell: inner.bind(symbols, cell, model.repulsion),
         watch=_watch(model, setup),
         facts=_facts(model, fast),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +79,21 @@ class Recorder:
         """Keep the largest spread of the committee at the last look, eV/angstrom."""
         self._spread = value
 
+    def so_far(self) -> Chunk:
+        """Return the chunk as if the run ended with the last frame that was kept."""
+        return self._chunk(End(self.positions[-1], self.velocities[-1], self.cells[-1]))
+
     def close(self, state: State, cell: FloatArray) -> Chunk:
         """Return the chunk."""
+        return self._chunk(End(state.positions, state.velocities, cell))
+
+    def _chunk(self, end: End) -> Chunk:
         flagged = [p for p, _ in self.flagged]
         return Chunk(
             np.array(self.steps),
             np.array(self.positions),
             {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]},
-            End(state.positions, state.velocities, cell),
+            end,
             cells=np.array(self.cells) if self.keep_cells else None,
             velocities=np.array(self.velocities) if self.keep_velocities else None,
             events=[event.to_json() for event in self.events],
@@ -100,11 +109,13 @@ def _pressures(state: State, virial: FloatArray, cell: FloatArray) -> dict[str, 
     return row | {f"stress_{name}": -float(tensor[a, b]) for name, a, b in _STRESS}
 
 
-def write_record(folder: Path, atoms: Atoms, watch: Watch, timestep_fs: float) -> dict[str, Any]:
+def write_record(
+    folder: Path, atoms: Atoms, watch: Watch, timestep_fs: float, unfinished: Iterable[Chunk] = ()
+) -> dict[str, Any]:
     """Write and return what the watch saw in all chunks; keep configurations for relabelling."""
     events: list[dict[str, Any]] = []
     frames: list[Atoms] = []
-    for chunk in read_chunks(folder):
+    for chunk in chain(read_chunks(folder), unfinished):
         events += chunk.events
         frames += _flagged_frames(atoms, chunk)
     record = summarise(events, watch, timestep_fs)

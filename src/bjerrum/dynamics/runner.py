@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,25 +35,30 @@ from bjerrum.dynamics.integrators import (
     verlet_step,
 )
 from bjerrum.dynamics.multiple import multiple_step
-from bjerrum.dynamics.recording import FLAGGED, Recorder, flagged_frame, write_record
+from bjerrum.dynamics.recording import Recorder, write_record
 from bjerrum.dynamics.settings import Dynamics, masses_of
-from bjerrum.dynamics.watchdog import Event, Observer, Watch
+from bjerrum.dynamics.stopping import BLOWN_UP, TEMPERATURE_LIMIT, blown_up, stopped
+from bjerrum.dynamics.watchdog import Observer, Watch
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path
-from bjerrum.frames import write_frames
 from bjerrum.potential.protocol import ForceFunction, Resettable
 from bjerrum.trajectory import TrajectoryChunk, write_trajectory
 from bjerrum.units import BOLTZMANN, PS_IN_FS
 
-__all__ = ["BLOWN_UP", "END", "TRAJECTORY", "Dynamics", "Extras", "read_end", "run_dynamics"]
+__all__ = [
+    "BLOWN_UP",
+    "END",
+    "STOPPED",
+    "TRAJECTORY",
+    "Dynamics",
+    "Extras",
+    "read_end",
+    "run_dynamics",
+]
 
-TEMPERATURE_LIMIT = 3.0
-"""Kinetic temperature over the target's at which a run is stopped. The temperature of N atoms has
-a relative standard deviation of sqrt(2 / 3N): for 248 atoms the limit is 38 of them away."""
-
-BLOWN_UP = "blown-up.extxyz"
 TRAJECTORY = "trajectory.h5"
+STOPPED = "stopped.h5"
 END = "end.npz"
 
 Binder = Callable[[FloatArray], ForceFunction]
@@ -119,7 +125,8 @@ def run_dynamics(
     on_step     called with the number of steps done
     The kinetic temperature of a frame is 2 K / (3 N k_B).
     Raises InputError if not a single frame would be kept, PhysicsCheckFailed if the trajectory
-    blows up or the watch is to stop it; the last frame is then left in the folder.
+    blows up or the watch is to stop it; the folder then holds the last configuration and, in
+    ``stopped.h5``, the trajectory up to there.
     """
     extras = extras or Extras()
     _require_sense(dynamics, extras)
@@ -157,17 +164,41 @@ def _integrate(run: _Run, velocities: FloatArray | None) -> None:
         first = _first_velocities(run) if velocities is None else velocities
         point = End(run.atoms.positions.copy(), first, run.atoms.cell.array.copy())
     for index in range(len(done), run.dynamics.n_chunks):
-        chunk = _integrate_chunk(run, point, index)
+        recorder = Recorder(run.dynamics.keep_velocities, run.dynamics.pressure_bar is not None)
+        try:
+            chunk = _integrate_chunk(run, point, index, recorder)
+        except PhysicsCheckFailed as error:
+            raise _keep_until_stop(run, recorder, error) from error
         write_chunk(run.folder, index, chunk)
         point = chunk.end
-    facts = run.dynamics.metadata | dict(run.extras.facts)
-    if run.observer is not None:
-        record = write_record(run.folder, run.atoms, run.observer.watch, run.dynamics.timestep_fs)
-        facts |= {"watchdog_events": record["n_events"], "watchdog": json.dumps(record)}
-    chunks = (_as_trajectory(run, chunk) for chunk in read_chunks(run.folder))
-    write_trajectory(run.folder / TRAJECTORY, chunks, facts)
+    _write_trajectory(run, TRAJECTORY, [], {})
     with atomic_path(run.folder / END) as temporary, temporary.open("wb") as file:
         np.savez(file, positions=point.positions, velocities=point.velocities)
+
+
+def _write_trajectory(
+    run: _Run, name: str, unfinished: list[Chunk], facts: dict[str, str | int | float]
+) -> None:
+    """Write all chunks, and one that is not on disk, as one file, with what the watch saw."""
+    facts |= run.dynamics.metadata | dict(run.extras.facts)
+    if run.observer is not None:
+        record = write_record(
+            run.folder, run.atoms, run.observer.watch, run.dynamics.timestep_fs, unfinished
+        )
+        facts |= {"watchdog_events": record["n_events"], "watchdog": json.dumps(record)}
+    chunks = (_as_trajectory(run, chunk) for chunk in chain(read_chunks(run.folder), unfinished))
+    write_trajectory(run.folder / name, chunks, facts)
+
+
+def _keep_until_stop(
+    run: _Run, recorder: Recorder, error: PhysicsCheckFailed
+) -> PhysicsCheckFailed:
+    """Write the trajectory up to the stop; the chunks stay as they are, to be run again from."""
+    unfinished = [recorder.so_far()] if recorder.steps else []
+    if not unfinished and not completed_chunks(run.folder):
+        return error
+    _write_trajectory(run, STOPPED, unfinished, {"stopped": str(error)})
+    return PhysicsCheckFailed(f"{error}; trajectory up to there: {run.folder / STOPPED}")
 
 
 def _as_trajectory(run: _Run, chunk: Chunk) -> TrajectoryChunk:
@@ -204,7 +235,7 @@ def _open_box(run: _Run, cell: FloatArray) -> _Box:
     return _Box(cell, forces, inner)
 
 
-def _integrate_chunk(run: _Run, point: End, index: int) -> Chunk:
+def _integrate_chunk(run: _Run, point: End, index: int, recorder: Recorder) -> Chunk:
     dynamics, box = run.dynamics, _open_box(run, point.cell)
     state = start(point.positions, point.velocities, run.masses, box.forces)
     if run.observer is not None:
@@ -213,12 +244,14 @@ def _integrate_chunk(run: _Run, point: End, index: int) -> Chunk:
     per_chunk = dynamics.chunk_frames * dynamics.frame_stride
     first = index * per_chunk
     last = min(first + per_chunk, dynamics.n_frames * dynamics.frame_stride)
-    recorder = Recorder(dynamics.keep_velocities, dynamics.pressure_bar is not None)
+    if index == 0 and run.observer is not None:
+        _look(run, box, state, 0, recorder)
+        run.observer.reset()  # a first configuration need not be one of the model's liquid
     for step in range(first + 1, last + 1):
         before, state = state, _step(run, box, state, random)
         temperature = 2 * state.kinetic_energy / (3 * len(run.masses) * BOLTZMANN)
         if not _is_sound(state, temperature, dynamics):
-            raise _blown_up(run, before, state, temperature, step)
+            raise blown_up(run.atoms, run.folder, dynamics, before, state, temperature, step)
         if dynamics.pressure_bar is not None and step % dynamics.barostat_stride == 0:
             state = _change_volume(run, box, state, random)
         _look(run, box, state, step, recorder)
@@ -278,7 +311,7 @@ def _look(run: _Run, box: _Box, state: State, step: int, recorder: Recorder) -> 
     events = observer.look(step, state.positions, box.cell, state.evaluation.energy, spread)
     recorder.saw(events, state, box.cell)
     if events and observer.watch.on_event == "stop":
-        raise _stopped(run, box, state, events)
+        raise stopped(run.atoms, run.folder, box.cell, state, events)
 
 
 def _look_for_ice(run: _Run, box: _Box, state: State, step: int, recorder: Recorder) -> None:
@@ -294,17 +327,7 @@ def _look_for_ice(run: _Run, box: _Box, state: State, step: int, recorder: Recor
     events = run.observer.frozen(step, state.positions, then)
     recorder.saw(events, state, box.cell)
     if events and run.observer.watch.on_event == "stop":
-        raise _stopped(run, box, state, events)
-
-
-def _stopped(run: _Run, box: _Box, state: State, events: list[Event]) -> PhysicsCheckFailed:
-    frame = flagged_frame(run.atoms, state.positions, box.cell, [e.to_json() for e in events])
-    path = run.folder / FLAGGED
-    write_frames(path, [frame])
-    seen = "; ".join(str(event) for event in events)
-    return PhysicsCheckFailed(
-        f"dynamics: stopped by the watch at step {events[0].step}: {seen}; frame in {path}"
-    )
+        raise stopped(run.atoms, run.folder, box.cell, state, events)
 
 
 def _is_sound(state: State, temperature: float, dynamics: Dynamics) -> bool:
@@ -312,25 +335,4 @@ def _is_sound(state: State, temperature: float, dynamics: Dynamics) -> bool:
         temperature < TEMPERATURE_LIMIT * dynamics.temperature
         and np.isfinite(state.evaluation.energy)
         and bool(np.isfinite(state.evaluation.forces).all())
-    )
-
-
-def _blown_up(
-    run: _Run, before: State, state: State, temperature: float, step: int
-) -> PhysicsCheckFailed:
-    """Leave the frame that shows why, the last one with finite positions; return the error."""
-    frame = run.atoms.copy()
-    frame.positions = state.positions if np.isfinite(state.positions).all() else before.positions
-    path = run.folder / BLOWN_UP
-    frame.info["reason"] = f"blown up: {temperature:.0f} K"
-    write_frames(path, [frame])
-    size = np.nan_to_num(np.abs(state.evaluation.forces), nan=np.inf).max(axis=1)
-    culprit = int(np.argmax(size))
-    limit = TEMPERATURE_LIMIT * run.dynamics.temperature
-    return PhysicsCheckFailed(
-        f"dynamics: the run blew up at step {step}: {temperature:.0f} K (limit {limit:.0f} K), "
-        f"energy {state.evaluation.energy:.6g} eV, "
-        f"largest force {size[culprit]:.3g} eV/angstrom on atom {culprit} "
-        f"({frame.symbols[culprit]}); frame in {path}; use a smaller time step than "
-        f"{run.dynamics.timestep_fs:g} fs or a better potential"
     )

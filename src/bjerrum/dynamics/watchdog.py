@@ -30,7 +30,7 @@ class Watch:
     """What is looked at, how often, and what is too much.
 
     stride               steps between looks
-    broken_bond          an H farther than this from the O it started with, angstrom
+    broken_bond          an H farther than this from the O it was nearest to at the start, angstrom
     new_bond             an H nearer than this to another heavy atom, angstrom
     closest              shortest distance of each pair of elements in the training data, angstrom;
                          ions nearer than that are flagged
@@ -113,6 +113,9 @@ class Observer:
         self._hydrogens = np.flatnonzero(numbers == 1)
         self._heavy = np.flatnonzero(numbers != 1)
         distances = self._distances(self.atoms.positions, self.atoms.cell.array)
+        oxygens = numbers[self._heavy] == 8
+        if oxygens.any():  # a proton that sits on an ion from the start is not at home there
+            distances[:, ~oxygens] = np.inf
         self.partner = np.argmin(distances, axis=1) if len(self._hydrogens) else np.empty(0, int)
         self._limits = self._pair_limits()
         self._energy: float | None = None
