@@ -229,7 +229,7 @@ def test_the_report_says_what_was_checked_seen_borrowed_and_spent():
     document = {
         "checks": [{**check, "explanation": "sums to zero"}],
         "watchdog": [{"watch": {}, "n_events": 2, "reasons": {"broken bond": seen}}],
-        "constants": [{**constant, "doi": "10.1021/je0498659"}],
+        "constants": [{**constant, "doi": "10.1021/je0498659"}, {**constant, "value": "a text"}],
         "reproduce": {"command": "bjerrum run campaign.toml", "config_toml": 'name = "x"'},
     }
     with_all = {

@@ -49,7 +49,7 @@ MEASURE_KIRKWOOD_BUFF: Final = Kind(
     "measure_kirkwood_buff", 1, f"{_MEASURING}:measure_kirkwood_buff", "squared atoms frames"
 )
 MEASURE_PAIRING: Final = Kind(
-    "measure_pairing", 1, f"{_MEASURING}:measure_pairing", "squared atoms frames"
+    "measure_pairing", 2, f"{_MEASURING}:measure_pairing", "squared atoms frames"
 )
 MEASURE_FORCE_ERROR: Final = Kind(
     "measure_force_error", 1, f"{_LEARNING}:measure_force_error", "atom weight frames"

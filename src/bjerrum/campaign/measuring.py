@@ -186,7 +186,8 @@ def measure_pairing(folder: Path, parameters: Parameters, inputs: Inputs) -> Non
             estimates.append(_estimate(key, ions, data, "classes by distance"))
     for name, data in found["association_constant_L_per_mol"].items():
         if data is not None:
-            estimates.append(_estimate("association_constant", ions, data, name))
+            method = f"association by {name.replace('_', ' ')}"
+            estimates.append(_estimate("association_constant", ions, data, method))
     write_measured(folder, estimates, [], found["reasons"])
 
 

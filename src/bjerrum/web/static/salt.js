@@ -81,6 +81,9 @@
     if (quantity === "pmf") {
       const low = Math.min(...lines.flatMap((curve) => Object.values(curve.columns)[1].filter((v) => v !== null)));
       made.yaxis.range = [Math.min(low, 0) - 0.7, Math.max(3, -low)];
+    } else if (quantity === "rdf") { // error bands of rarely seen pairs would hide the curve itself
+      const high = Math.max(1, ...lines.flatMap((curve) => (curve.columns.g || []).filter((v) => v !== null)));
+      made.yaxis.range = [-0.05 * high, 1.15 * high];
     }
     return made;
   }
