@@ -15,7 +15,13 @@ from bjerrum.coarse.fit import basis_of, fit_forces, normal_equations
 from bjerrum.coarse.potential import STIFFNESS, CoarsePotential
 from bjerrum.coarse.simulate import IonBox, Sampling, shaken_lattice, simulate_ions
 from bjerrum.coarse.sources import ForceFrames, iterate_forces
-from bjerrum.coarse.variates import water_molecules, zero_mean_quantities
+from bjerrum.coarse.variates import (
+    N_FIELDS,
+    N_RADIAL,
+    solve_multiples,
+    water_molecules,
+    zero_mean_quantities,
+)
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, PhysicsCheckFailed, SeriesTooShort
 from bjerrum.frames import write_frames
@@ -336,3 +342,17 @@ def test_ions_in_an_unphysical_well_are_caught():
     sampling = Sampling(temperature=TEMPERATURE, time_ps=5, replicas=2, equilibration_ps=0)
     with pytest.raises(PhysicsCheckFailed, match=r"came \d\.\d\d angstrom close"):
         simulate_ions(well, [BOX], sampling)
+
+
+def test_rarely_visited_functions_get_no_large_multiples():
+    """A radial function that a few waters touched in the fit must not blow up elsewhere."""
+    random = np.random.default_rng(8)
+    size = N_FIELDS * N_RADIAL
+    columns = random.normal(size=(3000, size))
+    columns[:, 1] *= 1e-4 * (random.random(3000) < 2e-3)
+    forces = columns[:, 5] + random.normal(size=3000)
+    multiples = solve_multiples(columns.T @ columns, columns.T @ forces)
+    assert multiples[5] == pytest.approx(1.0, abs=0.1)
+    new = np.zeros((500, size))
+    new[:, 1] = 1e-2
+    assert np.abs(new @ multiples).max() < 0.5

@@ -11,7 +11,7 @@ from bjerrum.cli.options import JsonFlag, ModelName, print_results
 from bjerrum.console import Console
 
 if TYPE_CHECKING:
-    from bjerrum.coarse.simulate import Sampling
+    from bjerrum.coarse.simulate import IonBox, Sampling
     from bjerrum.electrostatics import ScreenedCoulomb
 
 ions = typer.Typer(help="Run a coarse-grained model of ions in a continuum.", no_args_is_help=True)
@@ -49,15 +49,20 @@ def coarsen(
     rdf: Annotated[
         bool, typer.Option("--rdf", help="The files are RDFs: a pair model from them alone.")
     ] = False,
-    edge: Annotated[float | None, typer.Option(help="With --rdf: box edge, angstrom.")] = None,
-    n_pairs: Annotated[
-        int | None, typer.Option("--pairs", help="With --rdf: ion pairs in the box.")
+    polish_on: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV files of RDFs to polish on, instead of the trajectories' own."),
     ] = None,
+    edge: Annotated[float | None, typer.Option(help="Of the box of the RDFs, angstrom.")] = None,
+    n_pairs: Annotated[
+        int | None, typer.Option("--pairs", help="Ion pairs in the box of the RDFs.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Of the runs of the polish.", min=2)] = 4,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a coarse-grained model of the ions from all-atom trajectories; see `bjerrum ions`."""
     from bjerrum.coarse.dataset import Source, make_dataset
-    from bjerrum.coarse.routine import DATASET_FILE, CoarseningSpec
+    from bjerrum.coarse.routine import DATASET_FILE, CoarseningSpec, Rdfs
     from bjerrum.coarse.routine import coarsen as make_model
 
     baseline, potential = _baseline(model, device, charges, dielectric)
@@ -90,7 +95,10 @@ def coarsen(
             print_results(summary, as_json)
             return
         spec = CoarseningSpec(
-            n_radial=0 if pairs_alone else 4, iterations=iterations, polish_ps=polish_ps
+            n_radial=0 if pairs_alone else 4,
+            iterations=iterations,
+            polish_ps=polish_ps,
+            replicas=replicas,
         )
         made = make_model(
             sources,
@@ -99,6 +107,9 @@ def coarsen(
             temperature=temperature,
             spec=spec,
             reduce_noise=noise_reduction,
+            rdfs=Rdfs(paths=tuple(polish_on), box=_rdf_box(baseline, edge, n_pairs))
+            if polish_on
+            else None,
             announce=console.announce,
         )
     print_results(made.card.model_dump(mode="json"), as_json)
@@ -148,17 +159,8 @@ def _from_rdfs(
     console: Console,
 ) -> Any:
     from bjerrum.coarse.inverse import model_of_rdfs
-    from bjerrum.coarse.simulate import IonBox
-    from bjerrum.errors import InputError
 
-    edge, n_pairs = size
-    if edge is None or n_pairs is None:
-        raise InputError("--rdf: expected --edge and --pairs of the box of the RDFs with it")
-    order = sorted(baseline.charges, key=lambda item: -item[1])
-    if len(order) != 2:
-        raise InputError(f"--rdf: expected one cation and one anion, got {dict(order)}")
-    (cation, _), (anion, _) = order
-    box = IonBox(cation=cation, anion=anion, n_cations=n_pairs, n_anions=n_pairs, edge=edge)
+    box = _rdf_box(baseline, *size)
     return model_of_rdfs(
         paths,
         box,
@@ -169,6 +171,20 @@ def _from_rdfs(
         polish_ps=polish[1],
         announce=console.announce,
     )
+
+
+def _rdf_box(baseline: ScreenedCoulomb, edge: float | None, n_pairs: int | None) -> IonBox:
+    from bjerrum.coarse.simulate import IonBox
+    from bjerrum.errors import InputError
+
+    if edge is None or n_pairs is None:
+        raise InputError("RDFs: expected --edge and --pairs of their box with them")
+    ions_charged = [item for item in baseline.charges if item[1]]
+    order = sorted(ions_charged, key=lambda item: -item[1])
+    if len(order) != 2:
+        raise InputError(f"RDFs: expected one cation and one anion, got {dict(order)}")
+    (cation, _), (anion, _) = order
+    return IonBox(cation=cation, anion=anion, n_cations=n_pairs, n_anions=n_pairs, edge=edge)
 
 
 @ions.command("series")
@@ -223,6 +239,67 @@ def _sampling(
         timestep_fs=timestep_fs,
         seed=seed,
     )
+
+
+@ions.command("compare")
+def compare(
+    model: ModelName,
+    trajectories: Annotated[
+        list[Path], typer.Argument(help="All-atom trajectories that the model has not seen.")
+    ],
+    topology: Annotated[
+        list[Path] | None,
+        typer.Option(help="Atom names, for TRR and the like: one for all, or one for each."),
+    ] = None,
+    skip_ps: Annotated[float, typer.Option(help="Left out at the start.", min=0)] = 0.0,
+    stride: Annotated[int, typer.Option(help="Every so many frames.", min=1)] = 1,
+    pmf_table: Annotated[
+        Path | None, typer.Option("--pmf", help="CSV of short-range PMFs to compare with.")
+    ] = None,
+    time_ps: Annotated[float, typer.Option(help="Of each replica.")] = 200.0,
+    replicas: Annotated[int, typer.Option(help="At each concentration.", min=2)] = 16,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Held-out all-atom runs: int |dg| dr by pair and concentration, noise beside; exit code 3."""
+    from bjerrum.coarse.comparison import compare_model, compare_pmfs, references_of
+    from bjerrum.coarse.model import load_coarse
+    from bjerrum.errors import InputError
+
+    loaded = load_coarse(model)
+    given: list[Path | None] = list(topology or [None])
+    if len(given) not in {1, len(trajectories)}:
+        raise InputError(
+            f"--topology: expected one, or one for each of {len(trajectories)} trajectories, got "
+            f"{len(given)}"
+        )
+    given = given * len(trajectories) if len(given) == 1 else given
+    references = references_of(
+        trajectories, loaded.potential, topologies=given, skip_ps=skip_ps, stride=stride
+    )
+    sampling = _sampling(loaded.card.temperature_K, time_ps, replicas, 15.0, seed)
+    with Console() as console:
+        data = compare_model(loaded.potential, references, sampling, announce=console.announce)
+    if pmf_table is not None:
+        data |= compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
+    _print_comparison(data, as_json)
+
+
+def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_results(data, as_json)
+    else:
+        for row in data["comparisons"]:
+            values = ", ".join(
+                f"{pair} {found['difference_angstrom']:.3f} "
+                f"(noise {found['all_atom_noise_angstrom']:.3f})"
+                for pair, found in row["pairs"].items()
+            )
+            typer.echo(f"{row['concentration_mol_per_L']:.3g} mol/L  int |dg| dr, A: {values}")
+    for line in data["advice"]:
+        typer.echo(f"bjerrum: {line}", err=True)
+    if not data["passed"]:
+        raise typer.Exit(3)
 
 
 @ions.command("pmf")

@@ -16,7 +16,7 @@ import numpy as np
 
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis, spline_values
-from bjerrum.coarse.model import CoarseCard, CoarseModel, save_coarse
+from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
     Target,
@@ -25,8 +25,7 @@ from bjerrum.coarse.refine import (
     refine,
     target_of_table,
 )
-from bjerrum.coarse.routine import _LIMITS as LIMITS
-from bjerrum.coarse.simulate import IonBox, Sampling
+from bjerrum.coarse.simulate import IonBox, Measured, Sampling
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
@@ -60,11 +59,7 @@ def model_of_rdfs(
     box    ions and edge of those runs; closed-box tails are compared as they are
     Raises InputError for unusable RDFs, PhysicsCheckFailed for ions that collapse.
     """
-    runs = [read_partial_rdfs(path, ions_only=True) for path in paths]
-    r, each = runs[0].r, np.array([[run.g[pair] for pair in _PAIRS] for run in runs])
-    if any(len(run.r) != len(r) or np.abs(run.r - r).max() > 1e-9 for run in runs):
-        raise InputError("the RDFs of all runs must be on the same distances")
-    target = target_of_table(box, r, each.mean(axis=0), n_independent)
+    target, r, each = target_of_rdfs(paths, box, n_independent)
     first = first_guess(target, baseline, temperature)
     sampling = Sampling(
         temperature=temperature,
@@ -73,17 +68,7 @@ def model_of_rdfs(
         replicas=replicas,
     )
     refined = refine(first, [target], sampling, iterations=iterations, announce=announce)
-    mine = refined.measured[0].g().mean(axis=0)
-    centres = refined.measured[0].r
-    rows = {
-        pair: {
-            "difference_angstrom": integrated_difference(
-                centres, mine[k], target.g[k], 1.5, box.edge / 2
-            ),
-            "all_atom_noise_angstrom": _noise(r, each[:, k], box.edge / 2),
-        }
-        for k, pair in enumerate(_PAIRS)
-    }
+    rows = rdf_errors(refined.measured[0], target, r, each)
     data: dict[str, Any] = {
         "source": [path.name for path in paths],
         "sha256": [sha256_of(path) for path in paths],
@@ -99,12 +84,43 @@ def model_of_rdfs(
         fit={"method": "inverse HNC and relative entropy on g(r); no forces"},
         errors={"integrated_dg": {f"{molarity_of(box):.3g} mol/L": rows}},
         polish={"history": refined.history, "n_independent": n_independent},
-        limits=[*LIMITS, "pairs alone: it leaves out how many-body forces change with dilution"],
+        limits=[
+            *COARSE_LIMITS,
+            "pairs alone: it leaves out how many-body forces change with dilution",
+        ],
         licence="MIT",
         code_version=__version__,
     )
     coefficients = refined.potential.coefficients
     return save_coarse(CoarseModel(card, refined.potential, coefficients[None].copy()), output)
+
+
+def target_of_rdfs(
+    paths: Sequence[Path], box: IonBox, n_independent: float
+) -> tuple[Target, FloatArray, FloatArray]:
+    """Return the target, the distances, and g of cc, ca, aa of every run, (n_runs, 3, n_r).
+
+    Raises InputError for RDFs on different distances.
+    """
+    runs = [read_partial_rdfs(path, ions_only=True) for path in paths]
+    r, each = runs[0].r, np.array([[run.g[pair] for pair in _PAIRS] for run in runs])
+    if any(len(run.r) != len(r) or np.abs(run.r - r).max() > 1e-9 for run in runs):
+        raise InputError("the RDFs of all runs must be on the same distances")
+    return target_of_table(box, r, each.mean(axis=0), n_independent), r, each
+
+
+def rdf_errors(measured: Measured, target: Target, r: FloatArray, each: FloatArray) -> Any:
+    """Return int |dg| dr of every pair, and the noise of the mean of the all-atom runs."""
+    mine, half = measured.g().mean(axis=0), target.box.edge / 2
+    return {
+        pair: {
+            "difference_angstrom": integrated_difference(
+                measured.r, mine[k], target.g[k], 1.5, half
+            ),
+            "all_atom_noise_angstrom": _noise(r, each[:, k], half),
+        }
+        for k, pair in enumerate(_PAIRS)
+    }
 
 
 def _noise(r: FloatArray, runs: FloatArray, high: float) -> float | None:

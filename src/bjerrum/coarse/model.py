@@ -27,6 +27,11 @@ from bjerrum.specification import Positive, Spec, validate_spec
 
 COARSE_CARD: Final = "coarse.json"
 COEFFICIENTS: Final = "coefficients.npz"
+COARSE_LIMITS: Final = (
+    "configurations only: diffusion and residence times of the model are not those of the solution",
+    "other temperatures, and concentrations far outside those of its training, are extrapolation",
+    "the pressure is osmotic, and only where the potential does not depend on concentration",
+)
 
 
 class CoarseCard(Spec):

@@ -36,8 +36,8 @@ from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.units import thermal_energy
 
-MAX_STEP_KT: Final = 0.6
-"""k_B T by which a spline coefficient may change in one iteration."""
+FIRST_STEP_KT, MAX_STEP_KT = 0.3, 0.6
+"""k_B T by which a spline coefficient may change at first, and ever, in one iteration."""
 NOISE_FLOOR: Final = 1e-3
 """Ridge relative to the curvature: directions that the run does not resolve stay as they are."""
 
@@ -91,46 +91,80 @@ def refine(
 ) -> Refined:
     """Return the potential whose pair moments are the targets', as far as the information says.
 
+    An iteration that makes int |dg| dr larger is taken back and its step shortened: near a phase
+    separation the response to a change of the potential is far from linear.
+
     force_information  columns^T columns / sigma^2 of the pair coefficients, 1/eV^2, with its
                        minimum at the potential's coefficients
     """
-    basis, kt = potential.basis, thermal_energy(sampling.temperature)
-    n = basis.n_pair
+    n = potential.basis.n_pair
     prior = np.zeros((n, n)) if force_information is None else force_information
     origin = potential.coefficients[:n].copy()
     boxes = [target.box for target in targets]
     history: list[dict[str, Any]] = []
-    start: list[FloatArray] | None = None
+    best: _Try | None = None
+    trust = FIRST_STEP_KT
     for number in range(iterations + 1):
         announce("Polishing on g(r)", number, iterations)
         runs = simulate_ions(
             potential,
             boxes,
             replace(sampling, seed=sampling.seed + number),
-            start=start,
+            start=None if best is None else [run.frames for run in best.runs],
         )
-        start = [run.frames[0] for run in runs]
-        history.append(_differences(runs, targets))
-        if number == iterations:
-            break
-        change = potential.coefficients[:n] - origin
-        gradient, curvature = -prior @ change, prior.copy()
-        for run, target in zip(runs, targets, strict=True):
-            wanted, found, covariance = _moments(run, target, basis)
-            gradient += target.n_independent * (found - wanted) / kt
-            curvature += target.n_independent * covariance / kt**2
-        step = _newton(gradient, curvature, kt)
-        coefficients = potential.coefficients.copy()
-        coefficients[:n] += step
-        potential = replace(potential, coefficients=coefficients)
-    return Refined(potential, runs, history)
+        found = _Try(potential, runs, _differences(runs, targets))
+        history.append(found.differences)
+        if best is None or found.score < best.score:
+            trust = trust if best is None else min(MAX_STEP_KT, 1.5 * trust)
+            best, step = found, _newton(found, targets, prior, origin, sampling.temperature)
+        else:
+            trust *= 0.4
+        potential = _moved(best.potential, step, trust, sampling.temperature)
+    assert best is not None
+    return Refined(best.potential, best.runs, history)
 
 
-def _newton(gradient: FloatArray, curvature: FloatArray, kt: float) -> FloatArray:
-    """Return the step down the relative entropy, no coefficient's longer than MAX_STEP_KT."""
+@dataclass(frozen=True, eq=False)
+class _Try:
+    """A potential, what its run measured, and how far that is from the targets."""
+
+    potential: CoarsePotential
+    runs: list[Measured]
+    differences: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """Mean int |dg| dr over pairs and concentrations, angstrom."""
+        return float(np.mean([v for rows in self.differences.values() for v in rows.values()]))
+
+
+def _newton(
+    found: _Try,
+    targets: Sequence[Target],
+    prior: FloatArray,
+    origin: FloatArray,
+    temperature: float,
+) -> FloatArray:
+    """Return the step of the pair coefficients down the relative entropy, eV."""
+    basis, kt = found.potential.basis, thermal_energy(temperature)
+    gradient = -prior @ (found.potential.coefficients[: basis.n_pair] - origin)
+    curvature = prior.copy()
+    for run, target in zip(found.runs, targets, strict=True):
+        wanted, here, covariance = _moments(run, target, basis)
+        gradient += target.n_independent * (here - wanted) / kt
+        curvature += target.n_independent * covariance / kt**2
     ridge = NOISE_FLOOR * np.maximum(np.diag(curvature), np.diag(curvature).mean() * 0.05)
-    step = np.linalg.solve(curvature + np.diag(ridge), gradient)
-    return np.clip(step, -MAX_STEP_KT * kt, MAX_STEP_KT * kt)
+    return np.asarray(np.linalg.solve(curvature + np.diag(ridge), gradient))
+
+
+def _moved(
+    potential: CoarsePotential, step: FloatArray, trust: float, temperature: float
+) -> CoarsePotential:
+    """Return the potential moved along a step, shortened so that no coefficient moves further."""
+    longest = float(np.abs(step).max()) / thermal_energy(temperature)
+    coefficients = potential.coefficients.copy()
+    coefficients[: len(step)] += step * min(1.0, trust / max(longest, 1e-12))
+    return replace(potential, coefficients=coefficients)
 
 
 def _moments(

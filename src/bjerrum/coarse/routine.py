@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,8 @@ from bjerrum import __version__
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.dataset import IonData, Source, load_ions, make_dataset
 from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations
-from bjerrum.coarse.model import CoarseCard, CoarseModel, save_coarse
+from bjerrum.coarse.inverse import rdf_errors, target_of_rdfs
+from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
     Refined,
@@ -35,11 +36,6 @@ LIMIT_AT_TRAINING: Final = 0.25
 """Angstrom that int |g - g_all-atom| dr may reach at a concentration of the training (the published
 models have 0.11 to 0.24), beside three times the all-atom run's own noise."""
 _PAIR_NAMES: Final = ("cc", "ca", "aa")
-_LIMITS: Final = (
-    "configurations only: diffusion and residence times of the model are not those of the solution",
-    "other temperatures, and concentrations far outside those of its training, are extrapolation",
-    "the pressure is osmotic, and only where the potential does not depend on concentration",
-)
 
 
 class CoarseningSpec(Spec):
@@ -69,6 +65,18 @@ class CoarseningSpec(Spec):
 Announce = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rdfs:
+    """Distribution functions to polish on: CSV files of one or more long runs in one box.
+
+    n_independent  configurations behind them
+    """
+
+    paths: tuple[Path, ...]
+    box: IonBox
+    n_independent: float = 200.0
+
+
 def coarsen(
     sources: Sequence[Source],
     output: Path,
@@ -77,9 +85,12 @@ def coarsen(
     temperature: float,
     spec: CoarseningSpec,
     reduce_noise: bool = True,
+    rdfs: Rdfs | None = None,
     announce: Announce = lambda stage, done, total: None,
 ) -> CoarseModel:
     """Make the data set, fit, polish, compare, and write the model folder.
+
+    rdfs  polish on these distribution functions instead of those of the trajectories
 
     Raises what :func:`make_dataset`, :func:`fit_forces` and :func:`refine` raise.
     """
@@ -92,7 +103,7 @@ def coarsen(
         announce=announce,
     )
     data = load_ions(output / DATASET_FILE, baseline=baseline)
-    return fit_model(data, output, spec, made=made, announce=announce)
+    return fit_model(data, output, spec, made=made, rdfs=rdfs, announce=announce)
 
 
 def fit_model(
@@ -101,6 +112,7 @@ def fit_model(
     spec: CoarseningSpec,
     *,
     made: Mapping[str, Any] | None = None,
+    rdfs: Rdfs | None = None,
     announce: Announce = lambda stage, done, total: None,
 ) -> CoarseModel:
     """Fit, polish and compare a model to a data set of ions, and write its folder."""
@@ -116,11 +128,20 @@ def fit_model(
     )
     fit = fit_forces(blocks, basis, n_members=spec.members, seed=spec.seed)
     potential = CoarsePotential(basis, fit.coefficients, data.baseline)
-    targets = [target_of_frames(chunk, potential) for chunk in data.chunks]
+    if rdfs is None:
+        targets = [target_of_frames(chunk, potential) for chunk in data.chunks]
+    else:
+        target, r, each = target_of_rdfs(rdfs.paths, rdfs.box, rdfs.n_independent)
+        targets = [target]
     total = sum(block.matrix for block in blocks.values())
     variance = sum(b.square for b in blocks.values()) / sum(b.n for b in blocks.values())
     refined = _polish(potential, targets, data, spec, np.asarray(total) / variance, announce)
-    errors = compare(refined.measured, targets, data.chunks, potential) if refined else {}
+    if rdfs is None:
+        errors = compare(refined.measured, targets, data.chunks, potential)
+    else:
+        rows = rdf_errors(refined.measured[0], target, r, each)
+        errors = {"integrated_dg": {f"{molarity_of(rdfs.box):.3g} mol/L": rows}}
+        made = {**(made or {}), "rdfs": [path.name for path in rdfs.paths]}
     model = _model(data, basis, fit, refined, errors, spec, output.name, made)
     return save_coarse(model, output)
 
@@ -270,7 +291,7 @@ def _model(
             "largest_change_eV": float(np.abs(shift).max()),
             "spec": spec.model_dump(mode="json"),
         },
-        limits=list(_LIMITS),
+        limits=list(COARSE_LIMITS),
         licence="MIT",
         code_version=__version__,
     )

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from bjerrum.coarse.kernel import Engine
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.errors import InputError, PhysicsCheckFailed
+from bjerrum.coarse.systems import IonBox, Sampling
+from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.properties.rdf import shell_volumes
 from bjerrum.properties.structure_factor import LatticeShells, density_modes, lattice_shells
@@ -34,58 +35,6 @@ _CHUNK_FRAMES: Final = 200
 _HEAT_STEPS: Final = 500
 _MODES_EVERY: Final = 4
 """Frames of which one is measured for S(k): long waves change slowly, and many ions have many."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IonBox:
-    """Ions and the cubic box they are in.
-
-    n_cations, n_anions  by element
-    edge                 angstrom
-    """
-
-    cation: str
-    anion: str
-    n_cations: int
-    n_anions: int
-    edge: float
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Cations first."""
-        return (self.cation,) * self.n_cations + (self.anion,) * self.n_anions
-
-    @property
-    def edges(self) -> FloatArray:
-        """The edge three times."""
-        return np.full(3, self.edge)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How long and how.
-
-    replicas          independent starting points
-    time_ps           of each replica, after equilibration_ps
-    frame_every_fs    configurations that are measured
-    """
-
-    temperature: float
-    time_ps: float
-    equilibration_ps: float = 50.0
-    replicas: int = 64
-    timestep_fs: float = 15.0
-    friction_per_ps: float = 2.0
-    frame_every_fs: float = 300.0
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that make no run."""
-        if not (0 < self.timestep_fs <= 50 and self.time_ps > 0 and self.replicas >= 2):
-            raise InputError(
-                "coarse-grained run: expected a step up to 50 fs, a positive time and two or more "
-                f"replicas, got {self.timestep_fs:g} fs, {self.time_ps:g} ps, {self.replicas}"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +102,14 @@ def simulate_ions(
 ) -> list[Measured]:
     """Run all replicas of all boxes and return what was measured of each box.
 
-    start    positions to begin with, one array per box; default: a shaken lattice
+    start    positions to begin with, one array per box, for all replicas (n, 3) or for each
+             (n_replicas, n, 3); default: a shaken lattice
     threads  replicas at once; the compiled engine runs outside Python's lock
     Raises PhysicsCheckFailed, which names the pair and the distance, where ions fall into a well
     inside the shortest distance of the training data.
     """
     work = [
-        (box, _replica(potential, box, sampling, number, None if start is None else start[index]))
+        (box, _replica(potential, box, sampling, number, _start_of(start, index, number)))
         for index, box in enumerate(boxes)
         for number in range(sampling.replicas)
     ]
@@ -176,6 +126,12 @@ def simulate_ions(
         for done, _ in enumerate(pool.map(one, work), start=1):
             announce("Ions in a continuum", done, total)
     return [_measured(box, [r for b, r in work if b is box], shells[box], kt) for box in boxes]
+
+
+def _start_of(start: Sequence[FloatArray] | None, index: int, number: int) -> FloatArray | None:
+    if start is None:
+        return None
+    return start[index] if start[index].ndim == 2 else start[index][number]
 
 
 def _replica(
@@ -352,3 +308,18 @@ def ideal_counts(box: IonBox, r: FloatArray) -> FloatArray:
     n_c, n_a = box.n_cations, box.n_anions
     pairs = np.array([n_c * (n_c - 1) / 2, n_c * n_a, n_a * (n_a - 1) / 2])
     return np.asarray(pairs[:, None] * volumes / box.edge**3)
+
+
+__all__ = [
+    "BIN_WIDTH",
+    "FRAME_REACH",
+    "MASS_AMU",
+    "IonBox",
+    "Measured",
+    "Sampling",
+    "ideal_counts",
+    "n_bins",
+    "require_no_collapse",
+    "shaken_lattice",
+    "simulate_ions",
+]

@@ -39,6 +39,9 @@ REACH: Final = 7.0
 """Angstrom: waters further away have no part."""
 N_RADIAL: Final = 12
 N_FIELDS: Final = 4
+RARE: Final = 1e-2
+"""Size of a radial function, over the largest of its field, below which its multiple is damped."""
+RIDGE: Final = 1e-3
 _NEAREST: Final = 1.4
 """Angstrom where the first radial function begins; no oxygen comes as close to an ion."""
 
@@ -90,12 +93,20 @@ def fit_control_variates(
                 columns = zero_mean_quantities(frames, index, ions, temperature).reshape(-1, size)
                 normal[element] += columns.T @ columns
                 right[element] += columns.T @ frames.forces[index, ions].ravel()
-    return ControlVariates({e: _solve(normal[e], right[e]) for e in elements})
+    return ControlVariates({e: solve_multiples(normal[e], right[e]) for e in elements})
 
 
-def _solve(normal: FloatArray, right: FloatArray) -> FloatArray:
-    scale = np.sqrt(np.maximum(np.diag(normal), 1e-12 * max(normal.max(), 1e-30)))
-    scaled = normal / np.outer(scale, scale) + 1e-6 * np.eye(len(right))
+def solve_multiples(normal: FloatArray, right: FloatArray) -> FloatArray:
+    """Return the multiples, small where a radial function was hardly ever visited.
+
+    Each function is scaled by its own size, or a hundredth of the largest of its field: without
+    this floor a function inside the closest approach gets a multiple from a handful of waters and
+    blows up in other frames.
+    """
+    own = np.diag(normal).reshape(N_FIELDS, N_RADIAL)
+    largest = np.maximum(own.max(axis=1, keepdims=True), 1e-30)
+    scale = np.sqrt(np.maximum(own, RARE * largest)).ravel()
+    scaled = normal / np.outer(scale, scale) + RIDGE * np.eye(len(right))
     return np.asarray(np.linalg.solve(scaled, right / scale) / scale)
 
 

@@ -1,0 +1,240 @@
+"""A coarse-grained model beside all-atom trajectories that it was not made from.
+
+For every composition int |g_model - g_all-atom| dr between 1.5 angstrom and half the box, with the
+all-atom run's own noise beside it: half of what its two halves differ by, which is the expected
+error of the mean. Where the difference exceeds its limit, the pair and the concentration are named:
+more all-atom data there is what the model needs before it is trusted further (recursion).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
+from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.refine import integrated_difference, molarity_of
+from bjerrum.coarse.routine import advice
+from bjerrum.coarse.simulate import (
+    BIN_WIDTH,
+    IonBox,
+    Measured,
+    Sampling,
+    ideal_counts,
+    n_bins,
+    simulate_ions,
+)
+from bjerrum.errors import InputError
+from bjerrum.estimate import FloatArray, IntArray
+from bjerrum.trajectory import iterate_frames
+from bjerrum.units import bjerrum_length
+
+PAIRS: Final = ("cc", "ca", "aa")
+LOW: Final = 1.5
+"""Angstrom where the integral begins."""
+_HALVES: Final = 2
+_NAMES: Final = {"OW": "O", "H1": "H", "H2": "H", "HW1": "H", "HW2": "H", "NA": "Na", "CL": "Cl"}
+"""What GROMACS and AMBER call the atoms."""
+_ALIGN: Final = (8.0, 9.0)
+"""Angstrom over which PMFs are shifted to the same mean."""
+_WINDOWS: Final = {"contact": (2.0, 4.0), "solvent-shared": (4.0, 6.5)}
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The distribution functions of an all-atom run.
+
+    g       of cc, ca, aa on the engine's bins, (3, n_bins), like pairs over (N - 1)/V
+    halves  of its two halves, (2, 3, n_bins)
+    """
+
+    box: IonBox
+    g: FloatArray
+    halves: FloatArray
+    n_frames: int
+    source: tuple[str, ...]
+
+
+def references_of(
+    paths: Sequence[Path],
+    potential: CoarsePotential,
+    *,
+    topologies: Sequence[Path | None],
+    skip_ps: float = 0.0,
+    stride: int = 1,
+) -> list[Reference]:
+    """Return one reference for each composition and box among the trajectories.
+
+    topologies  one for each trajectory
+    Raises InputError for files without ions of the model, or with fewer than two frames.
+    """
+    groups: dict[IonBox, list[tuple[FloatArray, str]]] = {}
+    for path, topology in zip(paths, topologies, strict=True):
+        for chunk in iterate_frames(
+            path, topology=topology, elements=_NAMES if topology else None, stride=stride
+        ):
+            late = np.ones(chunk.n_frames, bool)
+            if chunk.times_ps is not None:
+                late = np.asarray(chunk.times_ps) >= skip_ps
+            box, order = _box_of(chunk.symbols, chunk.cells[0], potential, path)
+            found = np.asarray(chunk.positions, np.float64)[late][:, order]
+            if len(found):
+                groups.setdefault(box, []).append((found, path.name))
+    if not groups:
+        raise InputError("no frames to compare with: shorten --skip-ps or lower --stride")
+    return [
+        _reference(
+            box, np.concatenate([f for f, _ in parts]), sorted({s for _, s in parts}), potential
+        )
+        for box, parts in groups.items()
+    ]
+
+
+def _box_of(
+    symbols: Sequence[str], cell: FloatArray, potential: CoarsePotential, path: Path
+) -> tuple[IonBox, IntArray]:
+    """Return the box and the indices of its ions, cations first."""
+    cation, anion = ions_of_model(potential)
+    names = np.array(symbols)
+    order = np.concatenate([np.flatnonzero(names == ion) for ion in (cation, anion)])
+    n_cations, edge = int((names == cation).sum()), float(cell[0, 0])
+    if not 0 < n_cations < len(order):
+        raise InputError(f"{path}: expected ions {cation} and {anion}, found {len(order)} of them")
+    if np.abs(cell - edge * np.eye(3)).max() > 1e-3:
+        raise InputError(f"{path}: the comparison of g(r) needs a cubic box")
+    box = IonBox(
+        cation=cation,
+        anion=anion,
+        n_cations=n_cations,
+        n_anions=len(order) - n_cations,
+        edge=round(edge, 4),
+    )
+    return box, order
+
+
+def _reference(
+    box: IonBox, frames: FloatArray, source: Sequence[str], potential: CoarsePotential
+) -> Reference:
+    if len(frames) < _HALVES:
+        raise InputError(f"{', '.join(source)}: one frame gives no noise; use more")
+    halves = np.array([frames_g(part, box, potential) for part in np.array_split(frames, _HALVES)])
+    return Reference(box, frames_g(frames, box, potential), halves, len(frames), tuple(source))
+
+
+def frames_g(frames: FloatArray, box: IonBox, potential: CoarsePotential) -> FloatArray:
+    """Return g of cc, ca, aa of configurations with cations first, (3, n_bins)."""
+    engine = potential.engine(box.symbols, box.edges)
+    bins = n_bins(box.edge)
+    counts = np.zeros((engine.n_kinds, engine.n_kinds, bins), dtype=np.int64)
+    engine.count(frames % box.edge, BIN_WIDTH, bins, counts)
+    names = potential.basis.elements
+    c, a = names.index(box.cation), names.index(box.anion)
+    rows = [counts[c, c], counts[min(c, a), max(c, a)], counts[a, a]]
+    r = np.asarray((np.arange(bins) + 0.5) * BIN_WIDTH, np.float64)
+    return np.asarray(np.array(rows) / (ideal_counts(box, r) * len(frames)))
+
+
+def compare_model(
+    potential: CoarsePotential,
+    references: Sequence[Reference],
+    sampling: Sampling,
+    *,
+    announce: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Run the model in every reference's box and return the differences and the advice."""
+    boxes = list(dict.fromkeys(reference.box for reference in references))
+    runs = dict(
+        zip(boxes, simulate_ions(potential, boxes, sampling, announce=announce), strict=True)
+    )
+    rows, flat = [], {}
+    for reference in references:
+        row = _row(runs[reference.box], reference)
+        rows.append(row)
+        flat[f"{row['concentration_mol_per_L']:.3g} mol/L"] = row["pairs"]
+    lines = advice(flat)
+    return {"passed": not lines, "comparisons": rows, "advice": lines}
+
+
+def _row(run: Measured, reference: Reference) -> dict[str, Any]:
+    g = run.g()
+    mean, error = g.mean(axis=0), g.std(axis=0, ddof=1) / np.sqrt(len(g))
+    half, r = reference.box.edge / 2, run.r
+    inside = (r >= LOW) & (r <= half)
+    pairs = {}
+    for k, name in enumerate(PAIRS):
+        noise = integrated_difference(r, *reference.halves[:, k], LOW, half) / 2
+        pairs[name] = {
+            "difference_angstrom": integrated_difference(r, mean[k], reference.g[k], LOW, half),
+            "all_atom_noise_angstrom": noise,
+            "model_noise_angstrom": float(np.sqrt(2 / np.pi) * error[k][inside].sum() * BIN_WIDTH),
+        }
+    return {
+        "concentration_mol_per_L": molarity_of(reference.box),
+        "n_pairs": reference.box.n_cations,
+        "edge_angstrom": reference.box.edge,
+        "all_atom": list(reference.source),
+        "all_atom_frames": reference.n_frames,
+        "pairs": pairs,
+        "r_angstrom": r[inside].round(3).tolist(),
+        "g_model": mean[:, inside].round(4).tolist(),
+        "g_all_atom": reference.g[:, inside].round(4).tolist(),
+    }
+
+
+def compare_pmfs(potential: CoarsePotential, path: Path, *, temperature: float) -> dict[str, Any]:
+    """Compare the pair PMFs at infinite dilution with a table of short-range ones (kT).
+
+    Both get the analytic Coulomb part z z l_B/r; the table's unknown zero is shifted so that both
+    have the same mean between 8 and 9.8 angstrom. Depths are those of the full PMF at the table's
+    minima.
+    """
+    r, table = read_pmfs(path)
+    cation, anion = ions_of_model(potential)
+    mine = short_range_pmfs(potential, r, temperature=temperature, ions=(cation, anion))
+    length = bjerrum_length(potential.baseline.dielectric_constant, temperature)
+    charge = dict(potential.baseline.charges)
+    result = {}
+    for k, (a, b) in enumerate(((cation, cation), (cation, anion), (anion, anion))):
+        coulomb = charge[a] * charge[b] * length / r
+        tail = (r >= _ALIGN[0]) & (r <= _ALIGN[1])
+        shift = float((mine[k] - table[k])[tail].mean())
+        known, own = table[k] + shift + coulomb, mine[k] + coulomb
+        result[PAIRS[k]] = _minima(r, own, known)
+    return {"pmf_minima": result, "reference": path.name}
+
+
+def _minima(r: FloatArray, own: FloatArray, known: FloatArray) -> dict[str, Any]:
+    found = {}
+    for name, (low, high) in _WINDOWS.items():
+        window = np.flatnonzero((r >= low) & (r <= high) & np.isfinite(own))
+        if not len(window):
+            continue
+        at = window[np.argmin(known[window])]
+        if at in (window[0], window[-1]):
+            continue
+        mine = window[np.argmin(own[window])]
+        found[name] = {
+            "reference_at_angstrom": float(r[at]),
+            "reference_kT": float(known[at]),
+            "model_at_angstrom": float(r[mine]),
+            "model_kT": float(own[mine]),
+            "difference_kT": float(own[mine] - known[at]),
+        }
+    return found
+
+
+def read_pmfs(path: Path) -> tuple[FloatArray, FloatArray]:
+    """Return r (angstrom) and w_cc, w_ca, w_aa (kT), (3, n), of a CSV as `ions pmf` writes it."""
+    wanted = ("r_angstrom", "w_cc_kT", "w_ca_kT", "w_aa_kT")
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        table = np.array([[float(row[name]) for name in wanted] for row in rows])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected a CSV with columns {', '.join(wanted)}") from error
+    return table[:, 0], table[:, 1:].T

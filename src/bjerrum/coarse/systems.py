@@ -1,0 +1,62 @@
+"""Boxes of ions, and how long they are sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bjerrum.errors import InputError
+from bjerrum.estimate import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class IonBox:
+    """Ions and the cubic box they are in.
+
+    n_cations, n_anions  by element
+    edge                 angstrom
+    """
+
+    cation: str
+    anion: str
+    n_cations: int
+    n_anions: int
+    edge: float
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Cations first."""
+        return (self.cation,) * self.n_cations + (self.anion,) * self.n_anions
+
+    @property
+    def edges(self) -> FloatArray:
+        """The edge three times."""
+        return np.full(3, self.edge)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How long and how.
+
+    replicas          independent starting points
+    time_ps           of each replica, after equilibration_ps
+    frame_every_fs    configurations that are measured
+    """
+
+    temperature: float
+    time_ps: float
+    equilibration_ps: float = 50.0
+    replicas: int = 64
+    timestep_fs: float = 15.0
+    friction_per_ps: float = 2.0
+    frame_every_fs: float = 300.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no run."""
+        if not (0 < self.timestep_fs <= 50 and self.time_ps > 0 and self.replicas >= 2):
+            raise InputError(
+                "coarse-grained run: expected a step up to 50 fs, a positive time and two or more "
+                f"replicas, got {self.timestep_fs:g} fs, {self.time_ps:g} ps, {self.replicas}"
+            )
