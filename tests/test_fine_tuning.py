@@ -17,7 +17,7 @@ from bjerrum.frames import write_frames
 from bjerrum.potential.card import CARD, WEIGHTS, read_card
 from bjerrum.potential.curve import FORCE_RMSE, read_learning_curve
 from bjerrum.potential.model import load_model
-from bjerrum.potential.packing import pack_model
+from bjerrum.potential.packing import pack_model, unseen_frames
 from bjerrum.potential.routine import TrainingRequest, train_committee, train_model
 from bjerrum.potential.starting import extended_baseline, initial_state, starting_point
 from bjerrum.potential.training import prepare, train
@@ -196,3 +196,8 @@ def test_a_committee_is_trained_with_other_seeds_and_splits(tmp_path):
         train_model(dataset, request, lambda *_: None, lambda *_: None)
     with pytest.raises(ModelError, match=r"got a committee; name one of its members: member-1"):
         starting_point(str(tmp_path / "m"))
+    members = [tmp_path / "m" / name for name in card.members]
+    unseen = unseen_frames(dataset, members)
+    assert [a.info["block"] for a in unseen] == first.data["blocks"]["test"] * 2
+    with pytest.raises(InputError, match="was trained on other frames"):
+        unseen_frames(replace(dataset, sha256="0" * 64), members)

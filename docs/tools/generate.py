@@ -28,7 +28,7 @@ from bjerrum.system import SALTS
 from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
 from label_tables import bench_table, comparison_table, convergence_table, data_table
-from training_tables import fine_tuning, learning_curves
+from training_tables import calibration, fine_tuning, learning_curves
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
@@ -345,5 +345,6 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "label comparison": comparison_table,
     "learning curves": learning_curves,
     "fine tuning": fine_tuning,
+    "calibration": calibration,
 }
 """What ``<!-- generated: NAME -->`` in a page stands for."""

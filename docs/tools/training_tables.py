@@ -45,3 +45,23 @@ def fine_tuning() -> str:
             errors = " | ".join(f"{data[when].get(e, float('nan')):.1f}" for e in elements)
             rows.append(f"| {data['model']} | {data['n_test']} | {when} | {errors} |")
     return "\n".join(rows)
+
+
+def calibration() -> str:
+    """Return the true error beside the spread of the shipped committee, tenth by tenth."""
+    card = DATA.parents[1] / "src" / "bjerrum" / "models" / "licl" / "model.json"
+    data = json.loads(card.read_text())["errors"]
+    own = data["committee"]
+    rows = [
+        f"`licl` on {data['n_frames']} frames that neither member has seen, by spread: "
+        f"factor {own['factor']:.2f}, within {own['within']:.2f}, "
+        f"rank correlation {own['rank_correlation']:.2f}.",
+        "",
+        "| spread, meV/Å | true error, meV/Å |",
+        "|---|---|",
+    ]
+    rows += [
+        f"| {each['spread_meV_per_angstrom']:.1f} | {each['error_meV_per_angstrom']:.1f} |"
+        for each in own["bins"]
+    ]
+    return "\n".join(rows)

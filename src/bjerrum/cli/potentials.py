@@ -81,17 +81,29 @@ def train(
 def committee(
     members: Annotated[list[str], typer.Argument(help="Models: folders or shipped names.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Committee folder to write.")],
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="What they were trained on: states the errors on their test blocks."),
+    ] = None,
 ) -> None:
     """Make a committee of trained models: usable as a model, with the spread as its doubt."""
+    from bjerrum.dataset import load_dataset
     from bjerrum.errors import InputError
     from bjerrum.potential.card import CARD, read_card
-    from bjerrum.potential.packing import pack_committee
+    from bjerrum.potential.packing import pack_committee, unseen_frames
 
     if len(members) < 2:
         raise InputError(f"committee: expected two models or more, got {len(members)}")
     if (output / CARD).is_file() and not read_card(output).members:
         raise InputError(f"{output}: holds a model that is no committee; choose another output")
-    pack_committee(members, output)
+    test = [] if frames is None else unseen_frames(load_dataset(frames, mixed=True), members)
+    with Console() as console:
+        pack_committee(
+            members,
+            output,
+            test,
+            on_frame=lambda done: console.announce("Measuring the committee", done, len(test)),
+        )
     typer.echo(str(output))
 
 

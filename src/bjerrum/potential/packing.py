@@ -164,6 +164,22 @@ def pack_committee(
     return card.errors
 
 
+def unseen_frames(dataset: Dataset, members: Sequence[Path | str]) -> list[Atoms]:
+    """Return the frames of the blocks that are test blocks of every member.
+
+    Raises InputError if a member was trained on other frames, or if there are none.
+    """
+    cards = [read_card(find_model(str(member))) for member in members]
+    for card in cards:
+        if card.data.get("sha256") != dataset.sha256:
+            raise InputError(f"{dataset.source}: {card.name} was trained on other frames")
+    common = set.intersection(*(set(card.data["blocks"]["test"]) for card in cards))
+    frames = dataset.of_blocks(sorted(common))
+    if not frames:
+        raise InputError(f"{dataset.source}: expected test blocks that all members share, got none")
+    return frames
+
+
 def _name_from(folder: Path, member: Path | str) -> str:
     """Return a member's folder relative to the committee's, or the name of a shipped model."""
     path = Path(member)
