@@ -17,6 +17,7 @@ import typer
 from pydantic import BaseModel
 
 import bjerrum
+import dynamics_tables
 from bjerrum.cli import app
 from bjerrum.configuration import RunConfig
 from bjerrum.density import density_model, salts_with_density
@@ -343,6 +344,12 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "label data": data_table,
     "label bench": bench_table,
     "label comparison": comparison_table,
+    "dynamics bench": dynamics_tables.bench,
+    "dynamics stability": dynamics_tables.stability,
+    "dynamics settings": dynamics_tables.settings,
+    "dynamics poisoned": dynamics_tables.poisoned,
+    "dynamics long run": dynamics_tables.long_run,
+    "dynamics pressure": dynamics_tables.constant_pressure,
     "learning curves": learning_curves,
     "fine tuning": fine_tuning,
     "calibration": calibration,
