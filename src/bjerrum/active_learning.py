@@ -23,6 +23,7 @@ from bjerrum.errors import FrameError, InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.frames import check_frame
 from bjerrum.potential.committee import force_spread
+from bjerrum.potential.fused.model import for_dynamics
 from bjerrum.potential.model import Model
 from bjerrum.potential.protocol import BoundSum, ForceFunction
 from bjerrum.separations import PairSpring
@@ -61,7 +62,7 @@ def explore(model: Model, box: Atoms, how: Exploration, *, seed: int) -> list[At
     Raises PhysicsCheckFailed if not even one frame is sound.
     """
     symbols, cell = list(box.symbols), box.cell.array
-    forces: ForceFunction = model.bind(symbols, cell)
+    forces: ForceFunction = for_dynamics(model).potential.bind(symbols, cell)
     if how.pull is not None:
         spring = PairSpring(*nearest_pair(box, model), how.pull)
         forces = BoundSum({"model": forces, "spring": spring.bind(symbols, cell)})
@@ -172,10 +173,10 @@ def disagreement(model: Model, frames: Sequence[Atoms]) -> FloatArray:
 
     The standard deviation over the members, see :func:`bjerrum.potential.committee.force_spread`.
     """
-    found = []
+    found, members = [], [for_dynamics(member).potential for member in model.members]
     for frame in frames:
         symbols, cell = list(frame.symbols), frame.cell.array
-        forces = [m.bind(symbols, cell)(frame.positions).forces for m in model.members]
+        forces = [m.bind(symbols, cell)(frame.positions).forces for m in members]
         found.append(float(force_spread(forces).max()))
     return np.array(found)
 

@@ -67,6 +67,7 @@ def potential_of(inputs: Inputs, parameters: Parameters) -> Potential:
     """
     if "force_field" in parameters:
         return ClassicalForces(parameters["force_field"])
+    from bjerrum.potential.fused.model import for_dynamics
     from bjerrum.potential.model import load_model
 
-    return load_model(str(model_folder(inputs, parameters)))
+    return for_dynamics(load_model(str(model_folder(inputs, parameters)))).potential

@@ -28,7 +28,7 @@ TRAIN_MEMBER: Final = Kind(
 )
 MAKE_COMMITTEE: Final = Kind("make_committee", 1, f"{_LEARNING}:make_committee", "members")
 EXPLORE_ROUND: Final = Kind(
-    "explore_round", 1, f"{_LEARNING}:explore_round", "atom weight steps", needs_gpu=True
+    "explore_round", 2, f"{_LEARNING}:explore_round", "atom weight steps", needs_gpu=True
 )
 CHECK_MODEL: Final = Kind("check_model", 1, f"{_MEASURING}:check_model", "atom weights")
 SIMULATE_MODEL: Final = Kind(

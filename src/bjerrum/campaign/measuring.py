@@ -25,9 +25,10 @@ _RIGID_TIMESTEP_FS = 2.0
 
 def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     """Run dynamics with a model from a box, watched; goes on where it was stopped."""
-    from bjerrum.dynamics.runner import END, Extras, run_dynamics
+    from bjerrum.dynamics.assembly import assemble
+    from bjerrum.dynamics.runner import END, run_dynamics
+    from bjerrum.dynamics.settings import Setup
     from bjerrum.dynamics.single import SimulationSpec
-    from bjerrum.dynamics.watchdog import watch_for
     from bjerrum.frames import require_box
     from bjerrum.potential.model import load_model
     from bjerrum.specification import validate_spec
@@ -35,13 +36,13 @@ def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None
     atoms = read_frames(inputs["box"] / BOX)[0]
     model = load_model(str(model_folder(inputs, parameters)))
     require_box(atoms.cell.array, model.card.cutoff)
-    forces = model.bind(list(atoms.symbols), atoms.cell.array)
+    spec = validate_spec(parameters["run"], SimulationSpec, "simulation")
+    dynamics = spec.dynamics(_CHUNK_FRAMES)
+    forces, extras = assemble(model, atoms, dynamics, Setup(spec.evaluation, spec.on_event))
     if parameters["is_rigid"]:
         _simulate_rigid(folder, parameters, atoms, forces)
         return
-    spec = validate_spec(parameters["run"], SimulationSpec, "simulation")
-    extras = Extras(watch=watch_for(model.repulsion))
-    run_dynamics(atoms, forces, spec.dynamics(_CHUNK_FRAMES), folder, extras=extras)
+    run_dynamics(atoms, forces, dynamics, folder, extras=extras)
     (folder / END).unlink()
 
 
