@@ -10,8 +10,9 @@ import pytest
 from ase import Atoms
 
 from bjerrum.dynamics.recording import FLAGGED, RECORD, summarise
-from bjerrum.dynamics.runner import Extras, run_dynamics
+from bjerrum.dynamics.runner import STOPPED, Extras, run_dynamics
 from bjerrum.dynamics.settings import Dynamics
+from bjerrum.dynamics.stopping import likely_cause
 from bjerrum.dynamics.watchdog import REASONS, Observer, Watch, bit_of
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import Evaluation
@@ -161,3 +162,61 @@ def test_every_reason_has_a_bit_of_its_own():
 def test_atoms_without_water():
     ions = Atoms("LiCl", [[0, 0, 0], [3, 0, 0]], cell=[9] * 3, pbc=True)
     assert Observer(WATCH, ions, 300.0).look(1, ions.positions, ions.cell.array, 0.0) == []
+
+
+def run(folder, positions, **options):
+    """A few steps of nothing, from given positions, under the watch."""
+    atoms = ATOMS.copy()
+    atoms.positions = positions
+    dynamics = Dynamics(
+        timestep_fs=0.1, n_steps=40, temperature=300.0, friction_per_ps=1.0, frame_stride=4,
+        chunk_frames=5, seed=1,
+    )  # fmt: skip
+    forces = options.pop("forces", lambda x: Evaluation(0.0, np.zeros_like(x)))
+    extras = Extras(watch=Watch(stride=2, isolation=20.0, **options))
+    return run_dynamics(atoms, forces, dynamics, folder, extras=extras)
+
+
+def test_a_proton_that_sits_on_an_ion_from_the_start_is_seen_at_step_0(tmp_path):
+    positions = ATOMS.positions.copy()
+    positions[1] = positions[index("Cl")] + [1.1, 0, 0]
+    with pytest.raises(PhysicsCheckFailed, match="step 0: broken O-H bond"):
+        run(tmp_path, positions, on_event="stop")
+    frame = ase.io.read(tmp_path / FLAGGED)
+    assert "broken O-H bond" in frame.info["reason"]
+    assert frame.info["step"] == 0
+
+
+def test_a_stopped_run_keeps_its_trajectory_and_stops_there_again(tmp_path):
+    """The energy jumps at step 29: seven frames are kept, five of them in a finished chunk."""
+    calls = 0
+
+    def forces(x):
+        nonlocal calls
+        calls += 1
+        return Evaluation(9.0 if calls > 30 else 0.0, np.zeros_like(x))
+
+    messages = []
+    for _ in range(2):
+        calls = 0 if not messages else 21  # the second goes on after the chunk of 20 steps
+        with pytest.raises(PhysicsCheckFailed, match="stopped by the watch") as error:
+            run(tmp_path, ATOMS.positions, forces=forces, on_event="stop")
+        messages.append(str(error.value))
+    (kept,) = read_h5md(tmp_path / STOPPED)
+    assert kept.steps.tolist() == [4, 8, 12, 16, 20, 24, 28]
+    assert "step 30" in messages[0]
+    assert "stopped.h5" in messages[0]
+    assert messages[0].split(":")[2] == messages[1].split(":")[2]  # the same step
+
+
+@pytest.mark.parametrize(
+    ("timestep", "step", "mass", "cause"),
+    [(4.0, 2, None, "time step of 4 fs"), (1.0, 10, None, "first configuration"),
+     (1.0, 5000, None, "potential"), (2.0, 3000, 3.0, "potential")],
+)  # fmt: skip
+def test_the_likely_cause_is_named(timestep, step, mass, cause):
+    dynamics = Dynamics(
+        timestep_fs=timestep, n_steps=1, temperature=300, friction_per_ps=1, frame_stride=1,
+        chunk_frames=1, seed=1, hydrogen_mass=mass,
+    )  # fmt: skip
+    assert f"likely the {cause}" in likely_cause(dynamics, step)

@@ -119,10 +119,9 @@ class Setup:
 LONGEST_OUTER_FS = 2.0
 LONGEST_OUTER_HEAVY_FS = 3.0
 LONGEST_INNER_FS = 1.0
-"""Of multiple time steps, for hydrogens of natural mass and of 3 amu. Measured: the total energy
-drifts by 0.14 meV/atom/ps at 2 fs and by 0.8 at 3 fs with heavy hydrogens; at 2.5 fs, and at 3 fs
-with natural masses, runs blow up (benchmarks/dynamics/stability.py, docs/dynamics.md). The third
-is of the inner steps, twice that long for 3 amu."""
+"""Of multiple time steps, for hydrogens of natural mass and of 3 amu; the third is of the inner
+steps, twice that long for 3 amu. Longer ones heat up or blow up: benchmarks/dynamics/stability.py
+measures it, docs/dynamics.md has the table."""
 
 
 def require_sound_steps(dynamics: Dynamics) -> None:
