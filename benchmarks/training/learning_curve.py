@@ -1,7 +1,7 @@
 """Error against the number of training frames, and what lowers it, at one budget of steps.
 
     python benchmarks/training/learning_curve.py FRAMES.extxyz training/licl-nnp1/training.toml \
-      --steps 4000 --settings --work WORK -o data/training/licl.json
+      --steps 2000 --settings Adam 'l <= 1' --work WORK -o data/training/licl.json
     python benchmarks/training/learning_curve.py KCL.extxyz training/kcl-nnp1/training.toml \
       --counts 6 12 24 --from licl-nnp1 --steps 1500 --work WORK -o data/training/kcl.json
 
@@ -54,18 +54,16 @@ class Variant:
     start: str | None = None
 
 
-def variants(counts: list[int], start: str | None, *, settings: bool) -> list[Variant]:
+def variants(counts: list[int], start: str | None, settings: list[str]) -> list[Variant]:
     """Return the trainings: each number of frames, from the model too, then each setting."""
     found = []
-    for n in [*counts, None]:
+    for n in (*counts, None):
         name = ALL if n is None else f"{n} frames"
         change = {"split": {} if n is None else {"training_frames": n}}
         found.append(Variant(name, change))
         if start is not None:
             found.append(Variant(f"{name} from {start}", change, start))
-    if settings:
-        found += [Variant(name, change) for name, change in SETTINGS.items()]
-    return found
+    return [*found, *(Variant(name, SETTINGS[name]) for name in settings)]
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +108,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--counts", type=int, nargs="*", default=[30, 60, 120, 240])
     parser.add_argument("--from", dest="start", help="a model to start from, too")
-    parser.add_argument("--settings", action="store_true", help="other settings, too")
+    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=[], metavar="NAME")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -119,7 +117,7 @@ def main() -> None:
     base = tomllib.loads(arguments.config.read_text())
     base["optimiser"] = {**base.get("optimiser", {}), "steps": arguments.steps}
     results: dict[str, Any] = {}
-    for variant in variants(arguments.counts, arguments.start, settings=arguments.settings):
+    for variant in variants(arguments.counts, arguments.start, arguments.settings):
         folder = arguments.work / variant.name.replace(" ", "-").replace("<=", "le")
         results[variant.name] = run(dataset, variant, base, arguments.config, folder)
         print(variant.name, results[variant.name], flush=True)
