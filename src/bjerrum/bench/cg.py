@@ -178,7 +178,7 @@ def _series(
     """Return CPU minutes and error bars of a series of five concentrations."""
     sampling = Sampling(
         temperature=model.card.temperature_K,
-        time_ps=800.0,
+        time_ps=100.0,
         equilibration_ps=50.0,
         replicas=16,
         timestep_fs=timestep_fs,

@@ -42,6 +42,8 @@ _NAMES: Final = {"OW": "O", "H1": "H", "H2": "H", "HW1": "H", "HW2": "H", "NA": 
 """What GROMACS and AMBER call the atoms."""
 _ALIGN: Final = (8.0, 9.0)
 """Angstrom over which PMFs are shifted to the same mean."""
+_CORE_KT: Final = 4.0
+"""Below where a reference PMF last exceeds this it was not sampled."""
 _WINDOWS: Final = {"contact": (2.0, 4.0), "solvent-shared": (4.0, 6.5)}
 
 
@@ -210,8 +212,10 @@ def compare_pmfs(potential: CoarsePotential, path: Path, *, temperature: float) 
 
 def _minima(r: FloatArray, own: FloatArray, known: FloatArray) -> dict[str, Any]:
     found = {}
+    core = np.flatnonzero((r < _WINDOWS["contact"][1]) & ~(known < _CORE_KT))
+    first = float(r[core[-1]]) if len(core) else 0.0
     for name, (low, high) in _WINDOWS.items():
-        window = np.flatnonzero((r >= low) & (r <= high) & np.isfinite(own))
+        window = np.flatnonzero((r >= max(low, first)) & (r <= high) & np.isfinite(own))
         if not len(window):
             continue
         at = window[np.argmin(known[window])]

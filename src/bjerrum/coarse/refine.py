@@ -87,6 +87,7 @@ def refine(
     *,
     iterations: int = 4,
     force_information: FloatArray | None = None,
+    force_minimum: FloatArray | None = None,
     announce: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Refined:
     """Return the potential whose pair moments are the targets', as far as the information says.
@@ -94,12 +95,12 @@ def refine(
     An iteration that makes int |dg| dr larger is taken back and its step shortened: near a phase
     separation the response to a change of the potential is far from linear.
 
-    force_information  columns^T columns / sigma^2 of the pair coefficients, 1/eV^2, with its
-                       minimum at the potential's coefficients
+    force_information  columns^T columns / sigma^2 of the pair coefficients, 1/eV^2
+    force_minimum      where that quadratic term has its minimum; default: the potential itself
     """
     n = potential.basis.n_pair
     prior = np.zeros((n, n)) if force_information is None else force_information
-    origin = potential.coefficients[:n].copy()
+    origin = (potential.coefficients if force_minimum is None else force_minimum)[:n].copy()
     boxes = [target.box for target in targets]
     history: list[dict[str, Any]] = []
     best: _Try | None = None

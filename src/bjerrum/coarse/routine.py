@@ -14,7 +14,7 @@ from bjerrum import __version__
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.dataset import IonData, Source, load_ions, make_dataset
 from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations
-from bjerrum.coarse.inverse import rdf_errors, target_of_rdfs
+from bjerrum.coarse.inverse import first_guess, rdf_errors, target_of_rdfs
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
@@ -116,26 +116,26 @@ def fit_model(
     announce: Announce = lambda stage, done, total: None,
 ) -> CoarseModel:
     """Fit, polish and compare a model to a data set of ions, and write its folder."""
-    basis = basis_of(
-        data,
-        pair_cutoff=spec.pair_cutoff_angstrom,
-        spacing=spec.spacing_angstrom,
-        body_cutoff=spec.body_cutoff_angstrom,
-        n_radial=spec.n_radial,
-    )
+    target: Target | None = None
+    guess: CoarsePotential | None = None
+    if rdfs is not None:
+        target, r, each = target_of_rdfs(rdfs.paths, rdfs.box, rdfs.n_independent)
+        guess = first_guess(target, data.baseline, data.temperature)
+    basis = _basis(data, spec, guess)
     blocks = normal_equations(
         data, basis, on_frame=lambda done, total: announce("Matching forces", done, total)
     )
     fit = fit_forces(blocks, basis, n_members=spec.members, seed=spec.seed)
-    potential = CoarsePotential(basis, fit.coefficients, data.baseline)
-    if rdfs is None:
-        targets = [target_of_frames(chunk, potential) for chunk in data.chunks]
-    else:
-        target, r, each = target_of_rdfs(rdfs.paths, rdfs.box, rdfs.n_independent)
-        targets = [target]
+    potential = CoarsePotential(basis, _beginning(fit, basis, guess), data.baseline)
+    targets = (
+        [target_of_frames(chunk, potential) for chunk in data.chunks]
+        if target is None
+        else [target]
+    )
     total = sum(block.matrix for block in blocks.values())
     variance = sum(b.square for b in blocks.values()) / sum(b.n for b in blocks.values())
-    refined = _polish(potential, targets, data, spec, np.asarray(total) / variance, announce)
+    information = np.asarray(total) / variance
+    refined = _polish(potential, targets, data, spec, (information, fit.coefficients), announce)
     if rdfs is None:
         errors = compare(refined.measured, targets, data.chunks, potential)
     else:
@@ -146,14 +146,35 @@ def fit_model(
     return save_coarse(model, output)
 
 
+def _basis(data: IonData, spec: CoarseningSpec, guess: CoarsePotential | None) -> Basis:
+    """Return the functions: those of the first guess from RDFs, or as the data have them."""
+    if guess is not None:
+        return replace(guess.basis, n_radial=spec.n_radial, body_cutoff=spec.body_cutoff_angstrom)
+    return basis_of(
+        data,
+        pair_cutoff=spec.pair_cutoff_angstrom,
+        spacing=spec.spacing_angstrom,
+        body_cutoff=spec.body_cutoff_angstrom,
+        n_radial=spec.n_radial,
+    )
+
+
+def _beginning(fit: Fit, basis: Basis, guess: CoarsePotential | None) -> FloatArray:
+    """Return where the polish begins: few forces alone are worse than the theory of the RDFs."""
+    if guess is None:
+        return fit.coefficients
+    return np.concatenate([guess.coefficients, fit.coefficients[basis.n_pair :]])
+
+
 def _polish(
     potential: CoarsePotential,
     targets: Sequence[Target],
     data: IonData,
     spec: CoarseningSpec,
-    information: FloatArray,
+    forces: tuple[FloatArray, FloatArray],
     announce: Announce,
 ) -> Refined:
+    """Return the polished potential; ``forces`` are the information and the minimum of the fit."""
     n = potential.basis.n_pair
     sampling = Sampling(
         temperature=data.temperature,
@@ -167,7 +188,8 @@ def _polish(
         targets,
         sampling,
         iterations=spec.iterations,
-        force_information=information[:n, :n],
+        force_information=forces[0][:n, :n],
+        force_minimum=forces[1],
         announce=announce,
     )
 
