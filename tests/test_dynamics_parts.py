@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 
+from bjerrum.dynamics.assembly import assemble
 from bjerrum.dynamics.barostat import pressure_tensor, volume_step
+from bjerrum.dynamics.inner_fit import inner_of_run
 from bjerrum.dynamics.integrators import kinetic_tensor, langevin_step, start, verlet_step
 from bjerrum.dynamics.multiple import multiple_step
 from bjerrum.dynamics.runner import Extras, run_dynamics
-from bjerrum.dynamics.settings import Dynamics, masses_of, require_sound_steps
+from bjerrum.dynamics.settings import Dynamics, Setup, masses_of, require_sound_steps
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation
+from bjerrum.potential.model import load_model
+from bjerrum.properties.structure import analyse_structure
 from bjerrum.trajectory import read_h5md
 from bjerrum.units import AMU_IN_EV_FS2_PER_ANGSTROM2, EV_PER_ANGSTROM3_IN_BAR, thermal_energy
 
 KT = thermal_energy(300.0)
+FRAMES = Path(__file__).parents[2] / "shared" / "data" / "licl_nnp1" / "frames.extxyz"
 
 
 def nothing(positions):
@@ -313,3 +320,34 @@ def test_verlet_keeps_its_order():
     after = verlet_step(state, masses, nothing, timestep=1.0)
     expected = 0.5 * AMU_IN_EV_FS2_PER_ANGSTROM2 * 17.0 * 3e-4
     assert after.kinetic_energy == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_multiple_steps_give_the_g_of_r_of_plain_steps(tmp_path):
+    """The shipped model, 2 ps each: g_OO and g_OH within their errors, and the same temperature."""
+    if not FRAMES.exists():
+        pytest.skip(f"needs {FRAMES}")
+    model, atoms = load_model("licl-nnp1"), ase.io.read(FRAMES, 10, format="extxyz")
+    results = []
+    for timestep, n_inner in ((1.0, 1), (2.0, 2)):
+        dynamics = Dynamics(
+            timestep_fs=timestep, n_steps=int(2000 / timestep), temperature=300.0,
+            friction_per_ps=5.0, frame_stride=int(10 / timestep), chunk_frames=50, seed=n_inner,
+            inner_steps=n_inner,
+        )  # fmt: skip
+        inner = inner_of_run(model, atoms, 300.0, tmp_path) if n_inner > 1 else None
+        forces, extras = assemble(model, atoms, dynamics, Setup(inner=inner))
+        path = run_dynamics(atoms, forces, dynamics, tmp_path / str(n_inner), extras=extras)
+        temperature = np.concatenate(
+            [c.observables["kinetic_temperature"] for c in read_h5md(path)]
+        )
+        pairs = analyse_structure(path, pairs=["O-O", "O-H"], skip_ps=0.5, bin_width=0.1).pairs
+        results.append((temperature[50:].mean(), pairs))
+    (plain, many) = results
+    assert many[0] == pytest.approx(plain[0], abs=20)
+    for name in ("O-O", "O-H"):
+        one, two = plain[1][name], many[1][name]
+        error = np.hypot(one.g_standard_error, two.g_standard_error)
+        assert np.sqrt(np.nanmean(((one.g - two.g) / error) ** 2)) < 4
+        assert 0.1 * np.abs(one.g - two.g).sum() < 0.5

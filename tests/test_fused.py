@@ -11,6 +11,8 @@ import pytest
 import torch
 from ase import Atoms
 
+from bjerrum.bench.arithmetic import operations
+from bjerrum.bench.overhead import python_overhead
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, ModelError
 from bjerrum.potential.fused import compiler
@@ -311,3 +313,30 @@ def test_torch_is_left_as_it_was(tiny_model):
     FusedModel(load_model(str(tiny_model)))
     assert torch.get_default_dtype() == before
     assert "potential_energy" in OBSERVABLE_UNITS
+
+
+def test_arithmetic_is_counted_in_the_source():
+    """One path by hand: 3 vector operations of 4 channels and one of plain numbers; a product."""
+    source = """struct Layer0 {
+  static inline void after(const float* w) {
+    mul_add<3>(message + 0, w + 0, z + 0);
+    if (type == 0) {
+      mul_add<1>(x + 0, w + 16, z + 0);
+    }
+  }
+  static inline void edge(const V* h, const V* row, const Edge& e, V* message) {
+    const V w = row[0] + e.t * row[1];
+    message[0] += (2.0f * e.sh[0]) * w;
+  }
+};
+"""
+    count = operations(source, width=4, n_types=2)
+    assert count["per_neighbour"] == 4 * 4 + 1  # two, then *, += on vectors, one on numbers
+    assert count["per_atom"] == 2 * 4**2 * (3 + 1 / 2)
+
+
+def test_python_takes_less_than_a_millisecond_and_a_half_of_a_step(tiny_model):
+    """A lenient bound, for a busy machine; ``bench md`` prints the figure."""
+    overhead = python_overhead(load_model(str(tiny_model)), water_box(80, edge=13.9), 300.0)
+    assert 0.01 < overhead["total"] < 1.5
+    assert overhead["total"] == pytest.approx(overhead["run"] + overhead["call"])
