@@ -185,7 +185,7 @@ def record(
     only  these solutions and salts
     Raises InputError or ExternalError for a database that cannot be opened or written.
     """
-    chosen = [*campaign.measured, *campaign.solved] if only is None else only
+    chosen = campaign.parts if only is None else only
     runs = [run for one in chosen if (run := run_record(campaign, one, store)) is not None]
     with Database.open(place, create=True) as database:
         return database.insert(runs)

@@ -124,7 +124,7 @@ class _Recorder:
     def __init__(self, opened: Open) -> None:
         self._opened = opened
         self._left: dict[str, list[Part]] = {}
-        for one in [*opened.campaign.measured, *opened.campaign.solved]:
+        for one in opened.campaign.parts:
             for node in one.measurements.values():
                 self._left.setdefault(node.hash, []).append(one)
 

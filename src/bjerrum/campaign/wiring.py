@@ -57,6 +57,11 @@ class Campaign:
     settings: dict[str, Any]
     card: ModelCard | None
 
+    @property
+    def parts(self) -> list[Measured | Solved]:
+        """What becomes a run of the database each: solutions, then salts."""
+        return [*self.measured, *self.solved]
+
 
 def wire(path: Path, config: CampaignConfig) -> Campaign:
     """Return the campaign's graph.
