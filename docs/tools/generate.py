@@ -17,6 +17,7 @@ import typer
 from pydantic import BaseModel
 
 import bjerrum
+import coarse_tables
 import dynamics_tables
 from bjerrum.cli import app
 from bjerrum.configuration import RunConfig
@@ -350,6 +351,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "dynamics poisoned": dynamics_tables.poisoned,
     "dynamics long run": dynamics_tables.long_run,
     "dynamics pressure": dynamics_tables.constant_pressure,
+    "coarse nacl": coarse_tables.nacl_table,
+    "coarse pmf": coarse_tables.pmf_table,
+    "coarse bench": coarse_tables.bench_table,
     "learning curves": learning_curves,
     "fine tuning": fine_tuning,
     "calibration": calibration,
