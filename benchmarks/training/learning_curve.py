@@ -59,7 +59,7 @@ def variants(counts: list[int], start: str | None, settings: list[str]) -> list[
     found = []
     for n in (*counts, None):
         name = ALL if n is None else f"{n} frames"
-        change = {"split": {} if n is None else {"training_frames": n}}
+        change = {} if n is None else {"split": {"training_frames": n}}
         found.append(Variant(name, change))
         if start is not None:
             found.append(Variant(f"{name} from {start}", change, start))
