@@ -267,7 +267,7 @@ def compare(
     from bjerrum.errors import InputError
 
     loaded = load_coarse(model)
-    given: list[Path | None] = list(topology or [None])
+    given: list[Path | None] = [*topology] if topology else [None]
     if len(given) not in {1, len(trajectories)}:
         raise InputError(
             f"--topology: expected one, or one for each of {len(trajectories)} trajectories, got "

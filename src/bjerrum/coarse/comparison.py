@@ -167,9 +167,10 @@ def _row(run: Measured, reference: Reference) -> dict[str, Any]:
     mean, error = g.mean(axis=0), g.std(axis=0, ddof=1) / np.sqrt(len(g))
     half, r = reference.box.edge / 2, run.r
     inside = (r >= LOW) & (r <= half)
+    first, second = reference.halves
     pairs = {}
     for k, name in enumerate(PAIRS):
-        noise = integrated_difference(r, *reference.halves[:, k], LOW, half) / 2
+        noise = integrated_difference(r, first[k], second[k], LOW, half) / 2
         pairs[name] = {
             "difference_angstrom": integrated_difference(r, mean[k], reference.g[k], LOW, half),
             "all_atom_noise_angstrom": noise,
@@ -204,7 +205,7 @@ def compare_pmfs(potential: CoarsePotential, path: Path, *, temperature: float) 
     for k, (a, b) in enumerate(((cation, cation), (cation, anion), (anion, anion))):
         coulomb = charge[a] * charge[b] * length / r
         tail = (r >= _ALIGN[0]) & (r <= _ALIGN[1])
-        shift = float((mine[k] - table[k])[tail].mean())
+        shift = float((mine[k][tail] - table[k][tail]).mean())
         known, own = table[k] + shift + coulomb, mine[k] + coulomb
         result[PAIRS[k]] = _minima(r, own, known)
     return {"pmf_minima": result, "reference": path.name}

@@ -133,7 +133,7 @@ def plain_sum(
 
 
 def _factors(
-    grid: FloatArray, edges: FloatArray, splitting: Splitting, strength: float
+    grid: IntArray, edges: FloatArray, splitting: Splitting, strength: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return G(k) of every wave of the whole space, 0 at k = 0 and beyond the reach; the virial's.
 

@@ -161,10 +161,10 @@ def _newton(
 def _moved(
     potential: CoarsePotential, step: FloatArray, trust: float, temperature: float
 ) -> CoarsePotential:
-    """Return the potential moved along a step, shortened so that no coefficient moves further."""
-    longest = float(np.abs(step).max()) / thermal_energy(temperature)
+    """Return the potential moved along a step, no coefficient further than ``trust`` k_B T."""
+    limit = trust * thermal_energy(temperature)
     coefficients = potential.coefficients.copy()
-    coefficients[: len(step)] += step * min(1.0, trust / max(longest, 1e-12))
+    coefficients[: len(step)] += np.clip(step, -limit, limit)
     return replace(potential, coefficients=coefficients)
 
 

@@ -136,7 +136,7 @@ def fit_model(
     variance = sum(b.square for b in blocks.values()) / sum(b.n for b in blocks.values())
     information = np.asarray(total) / variance
     refined = _polish(potential, targets, data, spec, (information, fit.coefficients), announce)
-    if rdfs is None:
+    if rdfs is None or target is None:
         errors = compare(refined.measured, targets, data.chunks, potential)
     else:
         rows = rdf_errors(refined.measured[0], target, r, each)
@@ -268,15 +268,15 @@ def advice(differences: Mapping[str, Any]) -> list[str]:
     for concentration, rows in differences.items():
         for pair, row in rows.items():
             limit = max(LIMIT_AT_TRAINING, 3 * row["all_atom_noise_angstrom"])
-            if row["all_atom_noise_angstrom"] > LIMIT_AT_TRAINING:
-                lines.append(
-                    f"{pair} at {concentration}: the all-atom run's own noise is "
-                    f"{row['all_atom_noise_angstrom']:.2f} angstrom; it needs more time"
-                )
-            elif row["difference_angstrom"] > limit:
+            if row["difference_angstrom"] > limit:
                 lines.append(
                     f"{pair} at {concentration}: int |dg| dr is {row['difference_angstrom']:.2f} "
                     f"angstrom (limit {limit:.2f}); more all-atom data there, or more iterations"
+                )
+            elif row["all_atom_noise_angstrom"] > LIMIT_AT_TRAINING:
+                lines.append(
+                    f"{pair} at {concentration}: the all-atom run's own noise is "
+                    f"{row['all_atom_noise_angstrom']:.2f} angstrom; it needs more time"
                 )
     return lines
 

@@ -1,0 +1,98 @@
+"""A coarse-grained model beside trajectories and PMFs that are known to fit or not to fit it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from bjerrum.coarse.basis import Basis
+from bjerrum.coarse.comparison import compare_model, compare_pmfs, references_of
+from bjerrum.coarse.dilution import write_pmf_csv
+from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.refine import Target, refine
+from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import InputError
+from bjerrum.frames import write_frames
+
+TEMPERATURE = 300.0
+BOX = IonBox(cation="Na", anion="Cl", n_cations=12, n_anions=12, edge=20.6)
+SAMPLING = Sampling(temperature=TEMPERATURE, time_ps=60, replicas=6, equilibration_ps=10)
+
+
+def a_potential(depth: float = 0.03) -> CoarsePotential:
+    """Return a well of ``depth`` eV between unlike ions at 3.5 angstrom."""
+    basis = Basis(elements=("Cl", "Na"), pair_start=(3.2, 2.6, 2.8), spacing=0.5, n_radial=0)
+    coefficients = np.zeros(basis.n_pair)
+    coefficients[basis.pair_slices[1]][:3] = -depth
+    return CoarsePotential(basis, coefficients, ScreenedCoulomb.of({"Na": 1, "Cl": -1}, 72.0))
+
+
+@pytest.fixture(scope="module")
+def trajectory(tmp_path_factory):
+    """Ends of many short runs of the potential: independent configurations."""
+    short = replace(SAMPLING, time_ps=0.3, equilibration_ps=12, replicas=160, seed=9)
+    (run,) = simulate_ions(a_potential(), [BOX], short)
+    path = tmp_path_factory.mktemp("comparison") / "ions.xyz"
+    symbols = list(BOX.symbols)
+    write_frames(path, [Atoms(symbols, x, cell=BOX.edges, pbc=True) for x in run.frames])
+    return path
+
+
+def test_a_model_fits_its_own_configurations_and_another_does_not(trajectory):
+    found = {}
+    for depth in (0.03, 0.0):
+        potential = a_potential(depth)
+        references = references_of([trajectory], potential, topologies=[None])
+        assert references[0].box.n_cations == BOX.n_cations
+        found[depth] = compare_model(potential, references, SAMPLING)
+    own, other = (found[d]["comparisons"][0]["pairs"]["ca"] for d in (0.03, 0.0))
+    assert own["difference_angstrom"] < 2.5 * own["all_atom_noise_angstrom"] + 0.15
+    assert other["difference_angstrom"] > 2 * own["difference_angstrom"]
+    assert not found[0.0]["passed"]
+    assert any(line.startswith("ca at") for line in found[0.0]["advice"])
+
+
+def test_pmfs_are_compared_up_to_their_zero(tmp_path):
+    """A table of the model's own PMFs with another zero has the same minima; a deeper one not."""
+    path = write_pmf_csv(a_potential(), tmp_path / "own.csv", temperature=TEMPERATURE)
+    rows = np.genfromtxt(path, delimiter=",", names=True)
+    shifted = tmp_path / "shifted.csv"
+    names = ("r_angstrom", "w_cc_kT", "w_ca_kT", "w_aa_kT")
+    table = np.stack([rows[n] for n in names], axis=1)
+    table[:, 1:] += 3.0
+    np.savetxt(shifted, table, delimiter=",", header=",".join(names), comments="")
+    contact = compare_pmfs(a_potential(), shifted, temperature=TEMPERATURE)["pmf_minima"]["ca"]
+    assert contact["contact"]["difference_kT"] == pytest.approx(0.0, abs=1e-4)
+    deeper = compare_pmfs(a_potential(0.1), shifted, temperature=TEMPERATURE)["pmf_minima"]["ca"]
+    assert deeper["contact"]["difference_kT"] < -0.5
+
+
+def test_polish_finds_the_well_and_never_ends_worse_than_it_began(trajectory):
+    truth, begin = a_potential(), a_potential(0.0)
+    (reference,) = references_of([trajectory], truth, topologies=[None])
+    target = Target(BOX, reference.g, 300.0)
+    sampling = replace(SAMPLING, time_ps=40, replicas=4)
+    refined = refine(begin, [target], sampling, iterations=6)
+    first, *rest = (history[next(iter(history))]["ca"] for history in refined.history)
+    assert min(rest) < 0.6 * first, refined.history
+    kept = refined.potential.short_range(1, np.array([3.3]))[0][0]
+    assert kept < -0.01
+
+
+def test_foreign_ions_and_broken_tables_are_refused(trajectory, tmp_path):
+    other = CoarsePotential(
+        Basis(elements=("K", "Li"), pair_start=(3.0, 3.0, 3.0), n_radial=0, spacing=0.5),
+        np.zeros(
+            Basis(elements=("K", "Li"), pair_start=(3.0,) * 3, n_radial=0, spacing=0.5).n_pair
+        ),
+        ScreenedCoulomb.of({"Li": 1, "K": -1}, 72.0),
+    )
+    with pytest.raises(InputError, match="expected ions Li and K"):
+        references_of([trajectory], other, topologies=[None])
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="expected a CSV with columns"):
+        compare_pmfs(a_potential(), tmp_path / "bad.csv", temperature=TEMPERATURE)
