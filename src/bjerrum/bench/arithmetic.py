@@ -1,17 +1,16 @@
 """How much arithmetic a compiled network is, and how fast this processor could do it at best.
 
-The additions and multiplications are counted in the generated source itself, by evaluating it with
-numbers that count: a vector of U channels counts U times. The processor's best is measured with
+The additions and multiplications are counted in the generated source itself; those of vectors of U
+channels count U times. The processor's best is measured with
 chains of fused multiply-adds that do nothing else.
 """
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import re
 import time
-from collections import defaultdict
-from typing import Any
 
 import numpy as np
 
@@ -35,36 +34,6 @@ extern "C" float multiply_add(long n, float a, float b) {
   return total;
 }
 """
-
-
-class Count:
-    """A number, or a vector of ``width`` numbers, that counts the operations done with it."""
-
-    total = 0
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-
-    def _operate(self, other: Any) -> Count:
-        width = max(self.width, getattr(other, "width", 1))
-        Count.total += width
-        return Count(width)
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _operate
-
-
-class _Array(defaultdict[int, Count]):
-    """An array of vectors or numbers, as long as is asked for."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(lambda: Count(width))
-
-
-class _Record:
-    """What the generated code calls ``e`` or ``g``."""
-
-    def __init__(self) -> None:
-        self.t, self.sh = Count(1), _Array(1)
 
 
 def operations(source: str, width: int, n_types: int) -> dict[str, float]:
@@ -95,25 +64,37 @@ def _sizes(text: str) -> float:
 
 
 def _count(body: str, width: int) -> float:
-    """Evaluate generated assignments with counting numbers."""
-    names: dict[str, Any] = {n: _Array(width) for n in ("h", "row", "message", "dm", "dh")}
-    names |= {"e": _Record(), "g": _Record(), "sum": _horizontal}
-    before = Count.total
+    """Count the operations of generated assignments; every line is nearly Python."""
+    total = 0
     for line in body.splitlines():
-        text = line.strip().rstrip(";")
-        if text in ("{", "}"):
+        text = re.sub(r"^(const )?V ", "", line.strip().rstrip(";"))
+        if text in ("{", "}") or text.endswith("= {}"):
             continue
-        if text.endswith("= {}"):
-            names[text.split()[1]] = Count(width)
-            continue
-        text = re.sub(r"^(const )?V ", "", text)
-        exec(re.sub(r"(?<=\d)f\b", "", text), {"__builtins__": {}}, names)
-    return float(Count.total - before)
+        (statement,) = ast.parse(re.sub(r"(?<=\d)f\b", "", text)).body
+        assert isinstance(statement, (ast.Assign, ast.AugAssign))
+        total += _operations(statement.value, width)[0]
+        if isinstance(statement, ast.AugAssign):
+            total += _size(statement.target, width)
+    return float(total)
 
 
-def _horizontal(vector: Count) -> Count:
-    Count.total += vector.width - 1
-    return Count(1)
+def _operations(node: ast.expr, width: int) -> tuple[int, int]:
+    """Return the operations of an expression and the size of its value."""
+    if isinstance(node, ast.BinOp):
+        (left, a), (right, b) = (_operations(part, width) for part in (node.left, node.right))
+        return left + right + max(a, b), max(a, b)
+    if isinstance(node, ast.UnaryOp):
+        return _operations(node.operand, width)
+    if isinstance(node, ast.Call):  # sum over the channels
+        inside, size = _operations(node.args[0], width)
+        return inside + size - 1, 1
+    return 0, _size(node, width)
+
+
+def _size(node: ast.expr, width: int) -> int:
+    """Return how many numbers a name or an element stands for: those of ``e`` and ``g`` are one."""
+    base = node.value if isinstance(node, ast.Subscript) else node
+    return 1 if isinstance(base, (ast.Attribute, ast.Constant)) else width
 
 
 def best_rate(seconds: float = 0.3) -> float:
