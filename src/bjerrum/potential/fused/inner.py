@@ -171,7 +171,9 @@ def fit_inner(
     designs = [_design(kinds, p, symbols) for p in pairs]
     matrix, target = np.concatenate(designs), forces.reshape(-1)
     normal = matrix.T @ matrix
-    coefficients = np.linalg.solve(normal + _stiffness(kinds, normal), matrix.T @ target)
+    coefficients: FloatArray = np.linalg.solve(
+        normal + _stiffness(kinds, normal), matrix.T @ target
+    )
     left = target - matrix @ coefficients
     width = matrix.shape[1] // len(kinds)
     return InnerPotential(
