@@ -1,0 +1,78 @@
+"""``ions compare``: a coarse-grained model beside all-atom runs that it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bjerrum.cli.options import JsonFlag, ModelName, print_results
+from bjerrum.console import Console
+
+
+def compare(
+    model: ModelName,
+    trajectories: Annotated[
+        list[Path], typer.Argument(help="All-atom trajectories that the model has not seen.")
+    ],
+    topology: Annotated[
+        list[Path] | None,
+        typer.Option(help="Atom names, for TRR and the like: one for all, or one for each."),
+    ] = None,
+    skip_ps: Annotated[float, typer.Option(help="Left out at the start.", min=0)] = 0.0,
+    stride: Annotated[int, typer.Option(help="Every so many frames.", min=1)] = 1,
+    pmf_table: Annotated[
+        Path | None, typer.Option("--pmf", help="CSV of short-range PMFs to compare with.")
+    ] = None,
+    time_ps: Annotated[float, typer.Option(help="Of each replica.")] = 200.0,
+    replicas: Annotated[int, typer.Option(help="At each concentration.", min=2)] = 16,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Held-out all-atom runs: int |dg| dr by pair and concentration, noise beside; exit code 3."""
+    from bjerrum.coarse.comparison import compare_model, compare_pmfs, references_of
+    from bjerrum.coarse.model import load_coarse
+    from bjerrum.coarse.simulate import Sampling
+    from bjerrum.errors import InputError
+
+    loaded = load_coarse(model)
+    given: list[Path | None] = [*topology] if topology else [None]
+    if len(given) not in {1, len(trajectories)}:
+        raise InputError(
+            f"--topology: expected one, or one for each of {len(trajectories)} trajectories, got "
+            f"{len(given)}"
+        )
+    given = given * len(trajectories) if len(given) == 1 else given
+    references = references_of(
+        trajectories, loaded.potential, topologies=given, skip_ps=skip_ps, stride=stride
+    )
+    sampling = Sampling(
+        temperature=loaded.card.temperature_K,
+        time_ps=time_ps,
+        equilibration_ps=max(20.0, time_ps / 5),
+        replicas=replicas,
+        seed=seed,
+    )
+    with Console() as console:
+        data = compare_model(loaded.potential, references, sampling, announce=console.announce)
+    if pmf_table is not None:
+        data |= compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
+    _print_comparison(data, as_json)
+
+
+def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_results(data, as_json)
+    else:
+        for row in data["comparisons"]:
+            values = ", ".join(
+                f"{pair} {found['difference_angstrom']:.3f} "
+                f"(noise {found['all_atom_noise_angstrom']:.3f})"
+                for pair, found in row["pairs"].items()
+            )
+            typer.echo(f"{row['concentration_mol_per_L']:.3g} mol/L  int |dg| dr, A: {values}")
+    for line in data["advice"]:
+        typer.echo(f"bjerrum: {line}", err=True)
+    if not data["passed"]:
+        raise typer.Exit(3)
