@@ -171,9 +171,8 @@ def fit_inner(
     designs = [_design(kinds, p, symbols) for p in pairs]
     matrix, target = np.concatenate(designs), forces.reshape(-1)
     normal = matrix.T @ matrix
-    coefficients: FloatArray = np.linalg.solve(
-        normal + _stiffness(kinds, normal), matrix.T @ target
-    )
+    stiff = normal + _stiffness(kinds, normal)
+    coefficients = np.asarray(np.linalg.solve(stiff, matrix.T @ target), dtype=np.float64)
     left = target - matrix @ coefficients
     width = matrix.shape[1] // len(kinds)
     return InnerPotential(
