@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "equal weights of elements": {"optimiser": {"force_weights": {}}},
     "no energies": {"optimiser": {"energy_weight": 0.0}},
     "hardly an average of weights": {"optimiser": {"ema_decay": 0.5}},
-    "no cooldown": {"optimiser": {"cooldown_fraction": 0.0}},
+    "a short cooldown": {"optimiser": {"cooldown_fraction": 0.05}},
     "Adam": {"optimiser": {"method": "adam"}},
     "half the learning rate": {"optimiser": {"learning_rate": 0.005}},
 }
