@@ -65,7 +65,7 @@ def units(forces: ForceFunction, atoms: Atoms, *, most: int = 3, step: float = 0
     ]
 
 
-def bonds_hold(forces: ForceFunction, atoms: Atoms, *, most: int = 8) -> list[Check]:
+def bonds_hold(forces: ForceFunction, atoms: Atoms, *, most: int = 4) -> list[Check]:
     """Expected breaks of O-H bonds in this box in a nanosecond at 300 K.
 
     N nu exp(-E / kT) of transition state theory for a harmonic bond, with the lowest pass E of
@@ -97,7 +97,7 @@ def _pass(forces: ForceFunction, atoms: Atoms, oxygen: int, hydrogen: int) -> fl
     axis = atoms.get_distance(oxygen, hydrogen, mic=True, vector=True)
     axis = axis / np.linalg.norm(axis)
     energies = []
-    for length in np.arange(_BOND, _LONGEST_ANGSTROM, 0.05):
+    for length in np.arange(_BOND, _LONGEST_ANGSTROM, 0.1):
         positions = atoms.positions.copy()
         positions[hydrogen] = positions[oxygen] + length * axis
         energies.append(forces(positions).energy)
