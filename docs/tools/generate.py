@@ -30,7 +30,7 @@ from bjerrum.system import SALTS
 from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
 from label_tables import bench_table, comparison_table, convergence_table, data_table
-from training_tables import calibration, fine_tuning, learning_curves
+from training_tables import calibration, fine_tuning, learning_curves, training_bench
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
@@ -357,5 +357,6 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "learning curves": learning_curves,
     "fine tuning": fine_tuning,
     "calibration": calibration,
+    "training bench": training_bench,
 }
 """What ``<!-- generated: NAME -->`` in a page stands for."""
