@@ -76,9 +76,10 @@ def training_bench() -> str:
     details = result["details"]
     reach = details["seconds_to_reach_meV_per_angstrom"]
     times = ", ".join(f"{k} in {v / 60:.0f} min" for k, v in reach.items() if v is not None)
+    gain = details["compiled_training_over_plain"]
     rows = [
         f"{result['ours']:.1f} frames of {details['n_atoms']} atoms a second, forward and "
-        f"backward, on {details['threads']} thread(s): {details['compiled_training_over_plain']:.0f} times "
+        f"backward, on {details['threads']} thread(s): {gain:.0f} times "
         "NequIP's own pass in the same run; published, on a GPU: "
         f"{result['alternative']:.1f}. Validation errors of `licl-nnp1` at that rate, meV/Å: "
         f"{times}. Peak memory {details['peak_memory_MiB']:.0f} MiB.",
