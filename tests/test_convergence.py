@@ -24,7 +24,7 @@ from bjerrum.convergence import (
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.reference.choose import cp2k_settings_of
 from bjerrum.reference.cp2k_input import single_point_input
-from bjerrum.reference.cp2k_settings import PUBLISHED, Cp2kSettings, resolved
+from bjerrum.reference.cp2k_settings import PUBLISHED, Cp2kSettings, published_in, resolved
 from bjerrum.reference.egg_box import EggBox
 from bjerrum.reference.label import Label, LabelStatus
 
@@ -171,6 +171,20 @@ def test_chosen_settings_go_to_a_file_and_back(result, tmp_path):
     text = path.read_text()
     for row in result["variants"]:
         assert f"# {row['name']}: " in text
+
+
+def test_plain_exchange_is_tried_only_where_the_box_allows_it():
+    """Below 13 angstrom its density seldom converges: truncated exchange stands in."""
+    settings = resolved(Cp2kSettings(grid_correction="average"), 1)
+    large = BOX.copy()
+    large.set_cell(np.full(3, 13.1))
+    for atoms, allowed in ((BOX, False), (large, True)):
+        found = {v.name: v.settings for v in variants_of(settings, atoms)}
+        full = [name for name, s in found.items() if s.exchange.operator == "full"]
+        assert full == (["exchange operator 1/r", "published"] if allowed else [])
+    small = published_in(6.5)
+    assert small != PUBLISHED == published_in(13.0)
+    assert small.model_copy(update={"exchange": PUBLISHED.exchange}) == PUBLISHED
 
 
 def test_published_settings_survive_the_file(result, tmp_path):

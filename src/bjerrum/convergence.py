@@ -23,6 +23,7 @@ from ase import Atoms
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.files import write_whole
+from bjerrum.frames import cell_heights
 from bjerrum.labelling import label_frames
 from bjerrum.reference.cp2k import Cp2kProgram, Cp2kReference
 from bjerrum.reference.cp2k_input import exchange_range
@@ -31,6 +32,7 @@ from bjerrum.reference.cp2k_settings import (
     Cp2kSettings,
     ExchangeSpec,
     ScfSpec,
+    published_in,
     resolved,
 )
 from bjerrum.units import EV_IN_MEV
@@ -101,7 +103,10 @@ def limit_of(settings: Cp2kSettings) -> Variant:
 
 
 def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
-    """Return the chosen settings first, then what differs from them in one respect each."""
+    """Return the chosen settings first, then what differs from them in one respect each.
+
+    Plain 1/r exchange is among them only where the box is large enough for it.
+    """
 
     def changed(name: str, systematic: bool = False, **update: Any) -> Variant:
         return Variant(name, settings.model_copy(update=update), systematic)
@@ -110,8 +115,7 @@ def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
         return settings.exchange.model_copy(update=update)
 
     shorter = round(0.8 * exchange_range(atoms, settings), 3)
-    plain_operator = ExchangeSpec(operator="full", eps_schwarz=settings.exchange.eps_schwarz)
-    return [
+    variants = [
         Variant("chosen", settings),
         changed("one position on the grid", translations=1),
         changed("four positions on the grid", translations=4),
@@ -127,8 +131,16 @@ def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
         changed("basis DZVP-MOLOPT-SCAN", systematic=True, basis="DZVP-MOLOPT-SCAN"),
         changed("basis TZV2P-MOLOPT-SCAN", systematic=True, basis="TZV2P-MOLOPT-SCAN"),
         changed("exchange range x 0.8", True, exchange=exchange(range_angstrom=shorter)),
-        changed("exchange operator 1/r", systematic=True, exchange=plain_operator),
-        Variant("published", PUBLISHED, systematic=True),
+    ]
+    height = float(cell_heights(atoms.cell.array).min())
+    published = published_in(height)
+    if published != PUBLISHED:
+        return [*variants, Variant("published, truncated exchange", published, systematic=True)]
+    plain = ExchangeSpec(operator="full", eps_schwarz=settings.exchange.eps_schwarz)
+    return [
+        *variants,
+        changed("exchange operator 1/r", systematic=True, exchange=plain),
+        Variant("published", published, systematic=True),
     ]
 
 

@@ -139,3 +139,19 @@ PUBLISHED: Final = Cp2kSettings(
     grid_correction="none",
 )
 """Grid, smoothing, screening and exchange of arXiv:2310.12535 (shared inputs of its repository)."""
+
+FULL_OPERATOR_EDGE_ANGSTROM: Final = 13.0
+"""Shortest cell height at which plain 1/r exchange was seen to converge and to be smooth."""
+
+
+def published_in(height_angstrom: float) -> Cp2kSettings:
+    """Return the published settings as far as a box of this shortest height allows.
+
+    In boxes below FULL_OPERATOR_EDGE_ANGSTROM plain 1/r exchange at the Gamma point is not smooth
+    and its density seldom converges: there the truncated operator without correction stands in,
+    and grid, smoothing, screening, density and response remain the published ones.
+    """
+    if height_angstrom >= FULL_OPERATOR_EDGE_ANGSTROM:
+        return PUBLISHED
+    exchange = ExchangeSpec(eps_schwarz=PUBLISHED.exchange.eps_schwarz)
+    return PUBLISHED.model_copy(update={"exchange": exchange})
