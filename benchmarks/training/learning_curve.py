@@ -54,10 +54,10 @@ class Variant:
     start: str | None = None
 
 
-def variants(counts: list[int], start: str | None, settings: list[str]) -> list[Variant]:
+def variants(counts: list[int | None], start: str | None, settings: list[str]) -> list[Variant]:
     """Return the trainings: each number of frames, from the model too, then each setting."""
     found = []
-    for n in (*counts, None):
+    for n in counts:
         name = ALL if n is None else f"{n} frames"
         change = {} if n is None else {"split": {"training_frames": n}}
         found.append(Variant(name, change))
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--counts", type=int, nargs="*", default=[30, 60, 120, 240])
+    parser.add_argument("--only-counts", action="store_true", help="not on all frames")
     parser.add_argument("--from", dest="start", help="a model to start from, too")
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=[], metavar="NAME")
     parser.add_argument("--work", type=Path, required=True)
@@ -117,7 +118,8 @@ def main() -> None:
     base = tomllib.loads(arguments.config.read_text())
     base["optimiser"] = {**base.get("optimiser", {}), "steps": arguments.steps}
     results: dict[str, Any] = {}
-    for variant in variants(arguments.counts, arguments.start, arguments.settings):
+    counts = [*arguments.counts, *(() if arguments.only_counts else (None,))]
+    for variant in variants(counts, arguments.start, arguments.settings):
         folder = arguments.work / variant.name.replace(" ", "-").replace("<=", "le")
         results[variant.name] = run(dataset, variant, base, arguments.config, folder)
         print(variant.name, results[variant.name], flush=True)
