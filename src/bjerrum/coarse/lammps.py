@@ -20,6 +20,8 @@ from bjerrum.files import write_whole
 TABLE_FILE: Final = "pairs.table"
 DATA_FILE: Final = "ions.data"
 INPUT_FILE: Final = "in.ions"
+KSPACE_ACCURACY: Final = 1e-7
+"""Of `pppm`, relative; at 1e-5 the energy of 64 ions is 3.4 meV off, at 1e-7 below 0.1 meV."""
 _FIRST: Final = 0.5
 _ROWS: Final = 4000
 
@@ -33,7 +35,7 @@ def export_tables(
     temperature: float,
     timestep_fs: float = 15.0,
     n_steps: int = 10000,
-    kspace_accuracy: float = 1e-5,
+    kspace_accuracy: float = KSPACE_ACCURACY,
 ) -> list[Path]:
     """Write tables, a configuration and an input of Langevin dynamics; return their paths.
 
