@@ -90,3 +90,11 @@ def _read(name: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+TABLES = {
+    "coarse nacl": nacl_table,
+    "coarse pmf": pmf_table,
+    "coarse bench": bench_table,
+}
+"""What stands for ``<!-- generated: NAME -->``."""

@@ -184,3 +184,14 @@ def _estimate(value: dict[str, Any] | None, digits: int = 1) -> str:
 def _read(name: str) -> dict[str, Any] | None:
     path = DATA / name
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+TABLES = {
+    "dynamics bench": bench,
+    "dynamics stability": stability,
+    "dynamics settings": settings,
+    "dynamics poisoned": poisoned,
+    "dynamics long run": long_run,
+    "dynamics pressure": constant_pressure,
+}
+"""What stands for ``<!-- generated: NAME -->``."""

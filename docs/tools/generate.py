@@ -19,6 +19,8 @@ from pydantic import BaseModel
 import bjerrum
 import coarse_tables
 import dynamics_tables
+import label_tables
+import training_tables
 from bjerrum.cli import app
 from bjerrum.configuration import RunConfig
 from bjerrum.density import density_model, salts_with_density
@@ -29,8 +31,6 @@ from bjerrum.report.document import RunDocument
 from bjerrum.system import SALTS
 from bjerrum.units import CELSIUS_ZERO_IN_KELVIN
 from docstrings import listed_names
-from label_tables import bench_table, comparison_table, convergence_table, data_table
-from training_tables import calibration, fine_tuning, learning_curves, training_bench
 
 METHOD_ORDER = (
     *("system", "density", "literature", "units", "boxes", "electrostatics", "ewald"),
@@ -341,22 +341,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "models": model_cards,
     "salts": salts,
     "errors": error_classes,
-    "label convergence": convergence_table,
-    "label data": data_table,
-    "label bench": bench_table,
-    "label comparison": comparison_table,
-    "dynamics bench": dynamics_tables.bench,
-    "dynamics stability": dynamics_tables.stability,
-    "dynamics settings": dynamics_tables.settings,
-    "dynamics poisoned": dynamics_tables.poisoned,
-    "dynamics long run": dynamics_tables.long_run,
-    "dynamics pressure": dynamics_tables.constant_pressure,
-    "coarse nacl": coarse_tables.nacl_table,
-    "coarse pmf": coarse_tables.pmf_table,
-    "coarse bench": coarse_tables.bench_table,
-    "learning curves": learning_curves,
-    "fine tuning": fine_tuning,
-    "calibration": calibration,
-    "training bench": training_bench,
+    **label_tables.TABLES,
+    **training_tables.TABLES,
+    **dynamics_tables.TABLES,
+    **coarse_tables.TABLES,
 }
 """What ``<!-- generated: NAME -->`` in a page stands for."""

@@ -92,3 +92,12 @@ def comparison_table() -> str:
 def _read(name: str) -> dict[str, Any] | None:
     path = DATA / name
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+TABLES = {
+    "label convergence": convergence_table,
+    "label data": data_table,
+    "label bench": bench_table,
+    "label comparison": comparison_table,
+}
+"""What stands for ``<!-- generated: NAME -->``."""

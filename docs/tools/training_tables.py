@@ -93,3 +93,29 @@ def training_bench() -> str:
         for each in details["inference"]
     ]
     return "\n".join(rows)
+
+
+def pressed_pairs() -> str:
+    """Return the weakest repulsion of pressed pairs, with the models' walls and without."""
+    path = DATA / "contacts.json"
+    if not path.is_file():
+        return "*Not measured yet.*"
+    rows = ["| model | wall | pair | network and Coulomb part | with wall |", "|---" * 5 + "|"]
+    for name, model in json.loads(path.read_text())["models"].items():
+        strength = "none" if model["strength"] is None else f"{model['strength']:g}"
+        rows += [
+            f"| {name} | {strength} | {pair} "
+            f"| {force['network_and_coulomb']:.1f} | {force['with_wall']:.1f} |"
+            for pair, force in model["pairs"].items()
+        ]
+    return "\n".join(rows)
+
+
+TABLES = {
+    "learning curves": learning_curves,
+    "fine tuning": fine_tuning,
+    "calibration": calibration,
+    "training bench": training_bench,
+    "pressed pairs": pressed_pairs,
+}
+"""What stands for ``<!-- generated: NAME -->``."""
