@@ -521,8 +521,8 @@ def test_an_older_schema_says_how_to_migrate_and_keeps_its_rows(place):
         Database.open(place)
     assert "r0001" in str(caught.value)
     before, after = migrate(place)
-    assert (before, after) == ("r0001", "r0002")
-    assert migrate(place) == ("r0002", "r0002")
+    assert (before, after) == ("r0001", "r0003")
+    assert migrate(place) == ("r0003", "r0003")
     with Database.open(place) as opened:
         assert [salt["salt"] for salt in overview(opened)["salts"]] == ["LiCl"]
         opened.insert([run()])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Select, func, select
 
 from bjerrum.database.database import Database
-from bjerrum.database.experiment import published
+from bjerrum.database.experiment import Published, published
 from bjerrum.database.queries import Filter, Row, list_estimates
 from bjerrum.database.schema import Curve, Estimate, Model, Run, Solution
 from bjerrum.errors import InputError
 
 PLACE = ("salt", "molality_mol_per_kg", "temperature_K", "quantity", "subject", "unit")
+_place = itemgetter(*PLACE)
 
 
 def with_experiment(estimates: Iterable[Row]) -> list[Row]:
@@ -36,13 +38,14 @@ def compare(database: Database, where: Filter, *, limit: int = 2000) -> list[Row
             f"{database.name}: no estimates fit; bjerrum database list shows what there is"
         )
     rows: dict[tuple[Any, ...], Row] = {}
+    found: dict[tuple[Any, ...], Published | None] = {}
     for estimate in estimates:
-        key = tuple(estimate[name] for name in PLACE)
+        key = _place(estimate)
         if key not in rows:
-            experiment = _beside(estimate)["experiment"]
+            found[key] = _published(estimate)
             rows[key] = {
                 **dict(zip(PLACE, key, strict=True)),
-                "experiment": experiment,
+                "experiment": found[key].to_json() if found[key] else None,
                 "estimates": [],
             }
         rows[key]["estimates"].append(
@@ -52,7 +55,7 @@ def compare(database: Database, where: Filter, *, limit: int = 2000) -> list[Row
                 "method": estimate["method"],
                 "value": estimate["value"],
                 "standard_error": estimate["standard_error"],
-                "deviation_sigma": _beside(estimate)["deviation_sigma"],
+                "deviation_sigma": _deviation(found[key], estimate),
             }
         )
     return list(rows.values())
@@ -63,60 +66,55 @@ def overview(database: Database) -> Row:
 
     ``coverage`` is a list of {"salt", "quantity", "n"}; curves count under their quantity.
     """
+    in_solution = select(Solution.salt, Curve.quantity).join(Curve, Curve.solution == Solution.hash)
     with database.reading() as connection:
-        coverage = [
-            {"salt": salt, "quantity": quantity, "n": n}
-            for query in (
-                select(Estimate.salt, Estimate.quantity, func.count()).group_by(
-                    Estimate.salt, Estimate.quantity
-                ),
-                select(Solution.salt, Curve.quantity, func.count())
-                .join(Solution, Curve.solution == Solution.hash)
-                .group_by(Solution.salt, Curve.quantity),
-            )
-            for salt, quantity, n in connection.execute(query)
-        ]
-        salts = [
-            {
-                "salt": salt,
-                "cation": cation,
-                "anion": anion,
-                "n_solutions": n,
-                "molality_mol_per_kg": [low, high],
-            }
-            for salt, cation, anion, n, low, high in connection.execute(
-                select(
-                    Solution.salt,
-                    Solution.cation,
-                    Solution.anion,
-                    func.count(),
-                    func.min(Solution.molality_mol_per_kg),
-                    func.max(Solution.molality_mol_per_kg),
-                )
-                .group_by(Solution.salt, Solution.cation, Solution.anion)
-                .order_by(Solution.salt)
-            )
-        ]
+        values = _counts(connection, select(Estimate.salt, Estimate.quantity))
+        curves = _counts(connection, in_solution)
         return {
-            "salts": salts,
-            "coverage": coverage,
+            "salts": _salts(connection),
+            "coverage": values + curves,
             "models": sorted(set(connection.scalars(select(Model.name)))),
             "campaigns": sorted(set(connection.scalars(select(Run.campaign).distinct())) - {""}),
             "n_runs": connection.scalar(select(func.count()).select_from(Run)),
-            "n_estimates": connection.scalar(select(func.count()).select_from(Estimate)),
-            "n_curves": connection.scalar(select(func.count()).select_from(Curve)),
+            "n_estimates": sum(row["n"] for row in values),
+            "n_curves": sum(row["n"] for row in curves),
         }
 
 
-def _beside(row: Row) -> Row:
-    found = published(
-        row["quantity"],
-        row["subject"],
-        row["salt"],
-        row["molality_mol_per_kg"],
-        row["temperature_K"],
+def _counts(connection: Connection, query: Select[tuple[str, str]]) -> list[Row]:
+    """Return how often each salt and quantity of a query comes up."""
+    grouped = query.add_columns(func.count()).group_by(*query.selected_columns)
+    return [{"salt": s, "quantity": q, "n": n} for s, q, n in connection.execute(grouped)]
+
+
+def _salts(connection: Connection) -> list[Row]:
+    """Return the salts with their ions, the number of solutions, least and largest molality."""
+    molality = Solution.molality_mol_per_kg
+    salt = (Solution.salt, Solution.cation, Solution.anion)
+    query = (
+        select(*salt, func.count(), func.min(molality), func.max(molality))
+        .group_by(*salt)
+        .order_by(Solution.salt)
     )
-    if found is None or found.unit != row["unit"]:
-        return {"experiment": None, "deviation_sigma": None}
-    sigma = found.deviation(row["value"], row["standard_error"])
-    return {"experiment": found.to_json(), "deviation_sigma": sigma}
+    names = ("salt", "cation", "anion", "n_solutions")
+    return [
+        {**dict(zip(names, row[:4], strict=True)), "molality_mol_per_kg": list(row[4:])}
+        for row in connection.execute(query)
+    ]
+
+
+def _beside(row: Row) -> Row:
+    found = _published(row)
+    experiment = found.to_json() if found else None
+    return {"experiment": experiment, "deviation_sigma": _deviation(found, row)}
+
+
+def _published(row: Row) -> Published | None:
+    """Return the measured value of a row's quantity; None where there is none in its unit."""
+    salt, molality, temperature, quantity, subject, unit = _place(row)
+    found = published(quantity, subject, salt, molality, temperature)
+    return found if found is not None and found.unit == unit else None
+
+
+def _deviation(found: Published | None, row: Row) -> float | None:
+    return found.deviation(row["value"], row["standard_error"]) if found else None

@@ -86,7 +86,9 @@ def list_estimates(
     query = filtered(joined(select(*COLUMNS)), where or Filter())
     query = query.order_by(*ORDER).limit(limit).offset(offset)
     with database.reading() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        result = connection.execute(query)
+        names = list(result.keys())
+        return [dict(zip(names, row, strict=True)) for row in result]
 
 
 def count_estimates(database: Database, where: Filter | None = None) -> int:

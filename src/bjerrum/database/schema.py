@@ -120,7 +120,10 @@ class Estimate(Base):
             "ix_estimates_list",
             *("quantity", "subject", "salt", "molality_mol_per_kg", "temperature_K", "hash"),
         ),
-        Index("ix_estimates_salt", "salt", "quantity"),
+        Index(
+            "ix_estimates_salt",
+            *("salt", "quantity", "subject", "molality_mol_per_kg", "temperature_K", "hash"),
+        ),
     )
 
 
