@@ -51,6 +51,20 @@ def test_a_proton_on_an_ion_is_seen_twice():
     assert set(events[1].atoms) == {1, index("Li")}
 
 
+@pytest.mark.parametrize(("distance", "seen"), [(1.27, True), (1.46, True), (1.6, False)])
+def test_hydrogen_chloride_is_a_bond_and_a_hydrogen_bond_is_not(distance, seen):
+    positions = ATOMS.positions.copy()
+    chloride = positions[index("Cl")]
+    away = np.array([distance, 0.0, 0.0])
+    positions[1] = chloride + away
+    found = [e for e in look(positions) if e.reason == "new bond to H"]
+    assert bool(found) is seen
+    for event in found:
+        assert set(event.atoms) == {1, index("Cl")}
+        assert event.value == pytest.approx(distance)
+        assert event.limit == pytest.approx(1.48)
+
+
 def test_ions_closer_than_the_data():
     positions = ATOMS.positions.copy()
     positions[index("Cl")] = positions[index("Li")] + [0, 1.9, 0]

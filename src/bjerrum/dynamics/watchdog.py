@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
 
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.potential.repulsion import Repulsion
@@ -24,6 +25,11 @@ REASONS = (
 )  # fmt: skip
 """The number of a reason is its bit in the observable "watchdog" of a trajectory."""
 
+NON_METALS = ("C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
+
+BOND_MARGIN = 0.15
+"""Angstrom. HCl, whose bond is 1.27, is seen below 1.48; hydrogen bonds to Cl- stay above 1.6."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -31,7 +37,8 @@ class Watch:
 
     stride               steps between looks
     broken_bond          an H farther than this from the O it was nearest to at the start, angstrom
-    new_bond             an H nearer than this to another heavy atom, angstrom
+    new_bond             an H nearer than this to another heavy atom, angstrom, or nearer to a
+                         non-metal than the sum of covalent radii and BOND_MARGIN
     closest              shortest distance of each pair of elements in the training data, angstrom;
                          ions nearer than that are flagged
     committee_spread     eV/angstrom, of any atom
@@ -174,14 +181,22 @@ class Observer:
             events.append(_event(step, "broken O-H bond", atoms, own.max(), limit, "angstrom"))
         others = distances.copy()
         others[rows, self.partner] = np.inf
-        near = others.min(axis=1) < self.watch.new_bond
+        excess = others - self._bond_limits()
+        near = excess.min(axis=1) < 0
         if near.any():
-            pairs = np.concatenate(
-                [self._hydrogens[near], self._heavy[others.argmin(axis=1)[near]]]
-            )
-            limit = self.watch.new_bond
-            events.append(_event(step, "new bond to H", pairs, others.min(), limit, "angstrom"))
+            nearest = excess.argmin(axis=1)
+            pairs = np.concatenate([self._hydrogens[near], self._heavy[nearest[near]]])
+            worst = excess.min(axis=1).argmin()
+            value, limit = others[worst, nearest[worst]], self._bond_limits()[nearest[worst]]
+            events.append(_event(step, "new bond to H", pairs, value, limit, "angstrom"))
         return events
+
+    def _bond_limits(self) -> FloatArray:
+        """Distance of an H from each heavy atom below which they are bonded, angstrom."""
+        numbers = self.atoms.numbers[self._heavy]
+        bond = covalent_radii[numbers] + covalent_radii[1] + BOND_MARGIN
+        non_metal = np.isin(numbers, [atomic_numbers[s] for s in NON_METALS])
+        return np.maximum(self.watch.new_bond, np.where(non_metal, bond, 0.0))
 
     def _pair_limits(self) -> FloatArray:
         """Shortest distance allowed between heavy atoms, 0 where the data say nothing."""
