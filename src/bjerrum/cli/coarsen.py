@@ -12,8 +12,11 @@ from bjerrum.cli.options import JsonFlag, ModelName, print_results
 from bjerrum.console import Console
 
 if TYPE_CHECKING:
+    from bjerrum.coarse.learning import NetworkTraining
     from bjerrum.coarse.simulate import IonBox, Sampling
     from bjerrum.electrostatics import ScreenedCoulomb
+
+_LONGEST_NETWORK = 10.0
 
 ions = typer.Typer(help="Run a coarse-grained model of ions in a continuum.", no_args_is_help=True)
 
@@ -42,6 +45,11 @@ def coarsen(
     pairs_alone: Annotated[
         bool, typer.Option("--pairs-alone", help="No three-body terms (for LAMMPS tables).")
     ] = False,
+    networks: Annotated[
+        int,
+        typer.Option("--network", help="Members of a committee of many-body networks.", min=0),
+    ] = 0,
+    network_cutoff: Annotated[float, typer.Option(help="Of the networks, angstrom.", min=3)] = 8.0,
     iterations: Annotated[int, typer.Option(help="Of the polish on g(r).", min=0)] = 6,
     polish_ps: Annotated[float, typer.Option(help="Run of each replica in an iteration.")] = 100.0,
     dataset_only: Annotated[
@@ -100,6 +108,7 @@ def coarsen(
             iterations=iterations,
             polish_ps=polish_ps,
             replicas=replicas,
+            network=_network(networks, network_cutoff),
         )
         made = make_model(
             sources,
@@ -116,6 +125,20 @@ def coarsen(
     print_results(made.card.model_dump(mode="json"), as_json)
     for line in made.card.errors.get("advice", []):
         typer.echo(f"bjerrum: {line}", err=True)
+
+
+def _network(members: int, cutoff: float) -> NetworkTraining:
+    from bjerrum.coarse.learning import NetworkTraining
+    from bjerrum.coarse.network import DEFAULT_FORM
+    from bjerrum.errors import InputError
+
+    if members and cutoff > _LONGEST_NETWORK:
+        raise InputError(
+            f"--network-cutoff: expected at most {_LONGEST_NETWORK:g} angstrom, the cutoff of the "
+            f"pair functions, got {cutoff:g}"
+        )
+    form = DEFAULT_FORM.model_copy(update={"cutoff_angstrom": cutoff})
+    return NetworkTraining(form=form, members=members)
 
 
 def _baseline(

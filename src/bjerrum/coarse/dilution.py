@@ -1,9 +1,10 @@
 """Infinite dilution: two ions alone, and what three make of it.
 
-    w_ab(r) = u_ab(r) + W_3(two ions at r),      full PMF = w_ab(r) + z_a z_b l_B/r
+    w_ab(r) = u_ab(r) + W_m(two ions at r),      full PMF = w_ab(r) + z_a z_b l_B/r
 
 without periodic images: the model's terms have finite range and the Coulomb tail is analytic. The
-three-body residual is W_3 of a triangle less W_3 of its pairs, which for pair models is zero.
+three-body residual is W_m of a triangle less W_m of its pairs, which for pair models is zero; W_m
+are the three-body terms and the networks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from bjerrum.coarse.basis import DEGREES, Basis, bumps
+from bjerrum.coarse.basis import DEGREES, bumps
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
@@ -31,6 +32,8 @@ def pair_energy(potential: CoarsePotential, pair: int, r: FloatArray) -> FloatAr
     """Return the short-range energy of two ions alone, eV: everything but the Coulomb part."""
     u, _ = potential.short_range(pair, r)
     basis = potential.basis
+    for network in potential.networks:
+        u = u + network.pair_energy(*basis.pairs[pair], r) / len(potential.networks)
     if not basis.n_radial:
         return u
     weights, radial = basis.weights(potential.coefficients), bumps(basis.body_knots, r)
@@ -103,19 +106,18 @@ def three_body_residual(
     result: dict[str, Any] = {"contact_angstrom": contact, "angle_degrees": angles.tolist()}
     for centre, other in ((cation, anion), (anion, cation)):
         result[f"{other}-{centre}-{other}_kT"] = [
-            _residual(potential.basis, potential.coefficients, (centre, other), contact, angle) / kt
+            _residual(potential, (centre, other), contact, angle) / kt
             for angle in np.radians(angles)
         ]
     return result
 
 
 def _residual(
-    basis: Basis, coefficients: FloatArray, kinds: tuple[str, str], contact: float, angle: float
+    potential: CoarsePotential, kinds: tuple[str, str], contact: float, angle: float
 ) -> float:
     from bjerrum.coarse.basis import body_energy
 
-    if not basis.n_radial:
-        return 0.0
+    basis, networks = potential.basis, potential.networks
     centre, other = kinds
     edges = np.full(3, 60.0)
     places = 30.0 + contact * np.array(
@@ -124,6 +126,10 @@ def _residual(
     symbols = (centre, other, other)
 
     def energy(chosen: list[int]) -> float:
-        return body_energy(basis, coefficients, [symbols[k] for k in chosen], edges, places[chosen])
+        names, here = [symbols[k] for k in chosen], places[chosen]
+        total = sum(network.energy(names, here) for network in networks) / max(1, len(networks))
+        if basis.n_radial:
+            total += body_energy(basis, potential.coefficients, names, edges, here)
+        return float(total)
 
     return energy([0, 1, 2]) - energy([0, 1]) - energy([0, 2]) - energy([1, 2])

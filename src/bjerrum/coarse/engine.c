@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "mesh.h"
+#include "network.h"
 
 #define MAX_MOMENTS 32 /* elements x radial functions of the three-body terms */
 #define MAX_RADIAL 8
@@ -29,6 +30,7 @@ typedef struct {
     double self_energy;
     int64_t n_max[3];
     mesh_t mesh; /* in place of the vectors, for many ions */
+    network_t network;
 } setup_t;
 
 typedef struct {
@@ -44,6 +46,7 @@ typedef struct {
     double *near_vector;
     int64_t near_capacity;
     mesh_work_t mesh;
+    network_work_t network;
 } work_t;
 
 typedef struct {
@@ -78,7 +81,7 @@ static int search(const setup_t *s, work_t *w, const double *x) {
     }
     w->begin[s->n] = count;
     memcpy(w->reference, x, 3 * s->n * sizeof *x);
-    return 0;
+    return search_network(&s->network, &w->network, s->n, s->edges, x);
 }
 
 static int moved(const setup_t *s, const work_t *w, const double *x) {
@@ -292,6 +295,7 @@ static void free_work(work_t *w) {
     free(w->begin), free(w->second), free(w->reference), free(w->phases), free(w->plane);
     free(w->along), free(w->n_near), free(w->near), free(w->near_vector);
     free_mesh(&w->mesh);
+    free_network(&w->network);
 }
 
 static int new_work(const setup_t *s, work_t *w) {
@@ -308,7 +312,7 @@ static int new_work(const setup_t *s, work_t *w) {
     w->n_near = malloc(n * sizeof *w->n_near);
     w->near = malloc(n * w->near_capacity * sizeof *w->near);
     w->near_vector = malloc(4 * n * w->near_capacity * sizeof(double));
-    if (new_mesh(&s->mesh, &w->mesh, n)) return 1;
+    if (new_mesh(&s->mesh, &w->mesh, n) || new_network(&s->network, &w->network, n)) return 1;
     return !(w->begin && w->second && w->reference && w->phases && w->plane && w->along &&
              w->n_near && w->near && w->near_vector);
 }
@@ -319,6 +323,7 @@ static void all_forces(const setup_t *s, work_t *w, const double *x, double *f, 
     memset(e, 0, sizeof *e);
     pair_forces(s, w, x, f, e, closest);
     if (s->n_radial) body_forces(s, w, f, e);
+    network_forces(&s->network, &w->network, s->n, x, f, &e->body, &e->virial);
     if (s->n_vectors) coulomb_forces(s, w, x, f, e);
     if (s->mesh.points[0]) {
         mesh_forces(&s->mesh, &w->mesh, s->n, s->edges, s->charge, x, f, &e->coulomb, &e->virial);
@@ -326,7 +331,7 @@ static void all_forces(const setup_t *s, work_t *w, const double *x, double *f, 
     }
 }
 
-/* Energies (pair, body, reciprocal, virial of pair and body) and forces of one configuration. */
+/* Energies (pair, body and networks, reciprocal, virial of pair and body) and forces of one configuration. */
 int coarse_forces(const setup_t *s, const double *x, double *f, double *energies, double *closest) {
     work_t w;
     int failed = new_work(s, &w) || search(s, &w, x);

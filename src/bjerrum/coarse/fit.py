@@ -11,7 +11,7 @@ counts is the difference to the zero model on the same left-out frames, the expl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -149,11 +149,11 @@ def fit_forces(
     Raises SeriesTooShort, which says how many frames are needed, for too little data.
     """
     require_enough(blocks, basis)
-    folds = _folds(list(blocks))
-    total = _sum(blocks.values())
+    folds = folds_of(list(blocks))
+    total = sum_of(blocks.values())
     scores: dict[tuple[float, float], list[float]] = {}
     for fold in folds:
-        left_out = _sum(blocks[name] for name in fold)
+        left_out = sum_of(blocks[name] for name in fold)
         rest = NormalEquations(
             total.matrix - left_out.matrix,
             total.right - left_out.right,
@@ -168,7 +168,7 @@ def fit_forces(
     random = np.random.default_rng(seed)
     names = list(blocks)
     members = [
-        solve(_sum(blocks[k] for k in random.choice(names, len(names))), basis, best)
+        solve(sum_of(blocks[k] for k in random.choice(names, len(names))), basis, best)
         for _ in range(n_members)
     ]
     coefficients = solve(total, basis, best)
@@ -196,14 +196,16 @@ def _error(scores: Sequence[float]) -> float:
     return float(np.std(scores, ddof=1) / np.sqrt(len(scores)))
 
 
-def _sum(parts: Any) -> NormalEquations:
+def sum_of(parts: Iterable[NormalEquations]) -> NormalEquations:
+    """Return the sums over several blocks."""
     first, *rest = parts
     for part in rest:
         first = first + part
     return first
 
 
-def _folds(names: Sequence[str]) -> list[list[str]]:
+def folds_of(names: Sequence[str]) -> list[list[str]]:
+    """Return what is left out at a time: trajectories where there are three, else fifths."""
     by_trajectory: dict[str, list[str]] = {}
     for name in names:
         by_trajectory.setdefault(name.rpartition(":")[0], []).append(name)

@@ -27,7 +27,7 @@ from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.files import atomic_path, sha256_of
 
 SOURCE: Final = Path(__file__).with_name("engine.c")
-_PARTS: Final = (SOURCE, SOURCE.with_name("mesh.h"))
+_PARTS: Final = (SOURCE, SOURCE.with_name("mesh.h"), SOURCE.with_name("network.h"))
 _FLAGS: Final = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
 _Double = ctypes.POINTER(ctypes.c_double)
 _Int = ctypes.POINTER(ctypes.c_int64)
@@ -66,7 +66,30 @@ class _Setup(ctypes.Structure):
         ("mesh_reach", ctypes.c_int64 * 3),
         ("mesh_influence", _Double),
         ("mesh_virial", _Double),
+        ("network_evaluate", ctypes.c_void_p),
+        ("n_networks", ctypes.c_int64),
+        ("network_handles", ctypes.POINTER(ctypes.c_void_p)),
+        ("network_type", ctypes.POINTER(ctypes.c_int32)),
+        ("network_reach", ctypes.c_double),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundNetworks:
+    """Compiled networks of one system; see ``network_t`` in ``network.h``.
+
+    evaluate  address of the compiled function
+    handles   one per network, of this engine alone
+    types     index of each ion's element, (n,)
+    cutoff    angstrom
+    owner     what keeps library and handles alive
+    """
+
+    evaluate: int
+    handles: tuple[int, ...]
+    types: NDArray[np.int32]
+    cutoff: float
+    owner: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +112,7 @@ class Parameters:
     k_virial: FloatArray
     self_energy: float
     mesh: Mesh | None = None
+    networks: BoundNetworks | None = None
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +159,7 @@ class Engine:
             name: np.ascontiguousarray(getattr(parameters, name), dtype=dtype)
             for name, dtype in _ARRAYS.items()
         }
-        self._kept: list[FloatArray] = []
+        self._kept: list[Any] = []
         self._setup = self._fill()
 
     def _fill(self) -> _Setup:
@@ -148,6 +172,7 @@ class Engine:
         setup.n_table, setup.n_radial = p.table.shape[1], p.n_radial
         setup.n_vectors = len(p.vectors)
         self._fill_mesh(setup)
+        self._fill_networks(setup)
         setup.n_max[:] = [int(np.abs(p.vectors[:, a]).max(initial=0)) for a in range(3)]
         return setup
 
@@ -160,6 +185,18 @@ class Engine:
             array = np.ascontiguousarray(getattr(mesh, name), dtype=np.float64)
             self._kept.append(array)
             setattr(setup, f"mesh_{name}", _pointer(array, _Double))
+
+    def _fill_networks(self, setup: _Setup) -> None:
+        networks = self.parameters.networks
+        if networks is None:
+            return
+        handles = (ctypes.c_void_p * len(networks.handles))(*networks.handles)
+        types = np.ascontiguousarray(networks.types, dtype=np.int32)
+        self._kept += [handles, types, networks.owner]
+        setup.network_evaluate, setup.n_networks = networks.evaluate, len(handles)
+        setup.network_handles = handles
+        setup.network_type = _pointer(types, ctypes.POINTER(ctypes.c_int32))
+        setup.network_reach = networks.cutoff + self.parameters.skin
 
     def forces(self, positions: FloatArray) -> tuple[FloatArray, dict[str, float]]:
         """Return the forces (eV/angstrom) and energies (eV): pair, body, reciprocal, virial.

@@ -41,10 +41,11 @@ def export_tables(
 
     Raises InputError for a model with three-body terms.
     """
-    if potential.basis.n_radial and potential.coefficients[potential.basis.n_pair :].any():
+    has_body = potential.basis.n_radial and potential.coefficients[potential.basis.n_pair :].any()
+    if has_body or potential.networks:
         raise InputError(
-            "LAMMPS tables hold pair functions alone, and this model has three-body terms; make "
-            "one without them (bjerrum coarsen --pairs-alone)"
+            "LAMMPS tables hold pair functions alone, and this model has three-body terms or a "
+            "network; make one without them (bjerrum coarsen --pairs-alone)"
         )
     table = write_whole(folder / TABLE_FILE, _tables(potential).encode())
     data = write_whole(folder / DATA_FILE, _data(potential, box, positions).encode())

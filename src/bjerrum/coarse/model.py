@@ -2,6 +2,7 @@
 
 coarse.json       what it is: ions, functions, baseline, temperature, data, measured errors, limits
 coefficients.npz  eV; "mean" (n_coefficients,) and "committee" (n_members, n_coefficients)
+networks.safetensors  weights of the many-body networks, where there are any
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis
+from bjerrum.coarse.network import IonNetwork, load_networks, save_networks
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, ModelError
@@ -27,6 +29,7 @@ from bjerrum.specification import Positive, Spec, validate_spec
 
 COARSE_CARD: Final = "coarse.json"
 COEFFICIENTS: Final = "coefficients.npz"
+NETWORKS: Final = "networks.safetensors"
 COARSE_LIMITS: Final = (
     "configurations only: diffusion and residence times of the model are not those of the solution",
     "other temperatures, and concentrations far outside those of its training, are extrapolation",
@@ -43,6 +46,7 @@ class CoarseCard(Spec):
     fit       how the forces were matched: variance explained, penalties, blocks
     errors    measured against all-atom distribution functions, where that was done
     polish    the correction on g(r), where there is one
+    network   hyperparameters, hash and training of the many-body networks, where there are any
     """
 
     format: Literal["bjerrum-coarse/1"] = "bjerrum-coarse/1"
@@ -54,6 +58,7 @@ class CoarseCard(Spec):
     fit: dict[str, Any]
     errors: dict[str, Any]
     polish: dict[str, Any] | None = None
+    network: dict[str, Any] | None = None
     limits: list[str]
     licence: str
     code_version: str
@@ -83,8 +88,16 @@ class CoarseModel:
 
     @property
     def members(self) -> list[CoarsePotential]:
-        """The potentials of the committee."""
-        return [replace(self.potential, coefficients=c) for c in self.committee]
+        """The potentials of the committee, each with one of the networks."""
+        networks = self.potential.networks
+        return [
+            replace(
+                self.potential,
+                coefficients=c,
+                networks=(networks[k % len(networks)],) if networks else (),
+            )
+            for k, c in enumerate(self.committee)
+        ]
 
 
 def coarse_models() -> dict[str, Path]:
@@ -123,7 +136,17 @@ def load_coarse(name: str, *, baseline: ScreenedCoulomb | None = None) -> Coarse
     basis = Basis.from_json(card.basis)
     if mean.shape != (basis.n_coefficients,):
         raise ModelError(f"{path}: expected {basis.n_coefficients} coefficients, got {mean.shape}")
-    return CoarseModel(card, CoarsePotential(basis, mean, own), committee, folder)
+    potential = CoarsePotential(basis, mean, own, _networks(card, folder))
+    return CoarseModel(card, potential, committee, folder)
+
+
+def _networks(card: CoarseCard, folder: Path) -> tuple[IonNetwork, ...]:
+    if card.network is None:
+        return ()
+    path = folder / NETWORKS
+    if not path.is_file() or sha256_of(path) != card.network["weights_sha256"]:
+        raise ModelError(f"{path}: missing, or does not match the hash in {COARSE_CARD}")
+    return load_networks(card.network["hyperparameters"], path)
 
 
 def _read_card(folder: Path) -> CoarseCard:
@@ -141,8 +164,20 @@ def save_coarse(model: CoarseModel, folder: Path) -> CoarseModel:
     weights = folder / COEFFICIENTS
     with atomic_path(weights) as temporary, temporary.open("wb") as file:
         np.savez(file, mean=model.potential.coefficients, committee=model.committee)
+    network, networks = model.card.network, model.potential.networks
+    if networks:
+        path = save_networks(networks, folder / NETWORKS)
+        network = {
+            **(network or {}),
+            "hyperparameters": networks[0].hyperparameters,
+            "weights_sha256": sha256_of(path),
+        }
     card = model.card.model_copy(
-        update={"weights_sha256": sha256_of(weights), "code_version": __version__}
+        update={
+            "weights_sha256": sha256_of(weights),
+            "network": network,
+            "code_version": __version__,
+        }
     )
     write_json(folder / COARSE_CARD, card.model_dump(mode="json"))
     return replace(model, card=card, folder=folder)

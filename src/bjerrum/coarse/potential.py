@@ -1,6 +1,6 @@
 """The effective potential of ions in a continuum: learnt short range, screened Coulomb, a core.
 
-    W = sum_pairs [u_ab(r) + q_a q_b k_e/(epsilon r)] + three-body terms
+    W = sum_pairs [u_ab(r) + q_a q_b k_e/(epsilon r)] + three-body terms + networks' mean
 
 u and the three-body terms are those of :mod:`bjerrum.coarse.basis`. Where a pair has no data (below
 its start r_0) the wall
@@ -23,6 +23,7 @@ from scipy.special import erfc
 
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.kernel import Engine, Parameters
+from bjerrum.coarse.network import IonNetwork, bind_networks
 from bjerrum.coarse.reciprocal import balance, mesh_sum, plain_sum
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
@@ -45,11 +46,13 @@ class CoarsePotential:
     basis         which functions
     coefficients  eV, (n_coefficients,)
     baseline      the screened Coulomb interaction that is added
+    networks      many-body networks of one form, whose mean is added
     """
 
     basis: Basis
     coefficients: FloatArray
     baseline: ScreenedCoulomb
+    networks: tuple[IonNetwork, ...] = ()
 
     def short_range(self, pair: int, r: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return u (eV) and du/dr (eV/angstrom) of a pair, wall included, at any r > 0."""
@@ -119,6 +122,7 @@ class CoarsePotential:
                 k_factor=factors,
                 k_virial=virials,
                 mesh=mesh,
+                networks=bind_networks(self.networks, symbols),
                 self_energy=-strength * width / math.sqrt(math.pi) * float(charges @ charges),
             )
         )

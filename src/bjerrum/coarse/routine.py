@@ -15,6 +15,7 @@ from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.dataset import IonData, Source, load_ions, make_dataset
 from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations
 from bjerrum.coarse.inverse import first_guess, rdf_errors, target_of_rdfs
+from bjerrum.coarse.learning import NetworkTraining, train_committee
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
@@ -49,6 +50,7 @@ class CoarseningSpec(Spec):
     iterations              of the polish on g(r); 0: forces alone
     polish_ps               of each replica in one iteration
     replicas                of the runs of the polish
+    network                 many-body networks on top, where there are to be any
     """
 
     pair_cutoff_angstrom: Positive = 10.0
@@ -59,6 +61,7 @@ class CoarseningSpec(Spec):
     iterations: Annotated[int, Field(ge=0)] = 6
     polish_ps: Positive = 100.0
     replicas: Count = 4
+    network: NetworkTraining = NetworkTraining()
     seed: Annotated[int, Field(ge=0)] = 1
 
 
@@ -126,7 +129,8 @@ def fit_model(
         data, basis, on_frame=lambda done, total: announce("Matching forces", done, total)
     )
     fit = fit_forces(blocks, basis, n_members=spec.members, seed=spec.seed)
-    potential = CoarsePotential(basis, _beginning(fit, basis, guess), data.baseline)
+    networks, trained = train_committee(data, blocks, basis, fit, spec.network, spec.seed, announce)
+    potential = CoarsePotential(basis, _beginning(fit, basis, guess), data.baseline, networks)
     targets = (
         [target_of_frames(chunk, potential) for chunk in data.chunks]
         if target is None
@@ -142,7 +146,7 @@ def fit_model(
         rows = rdf_errors(refined.measured[0], target, r, each)
         errors = {"integrated_dg": {f"{molarity_of(rdfs.box):.3g} mol/L": rows}}
         made = {**(made or {}), "rdfs": [path.name for path in rdfs.paths]}
-    model = _model(data, basis, fit, refined, errors, spec, output.name, made)
+    model = _model(data, basis, fit, refined, errors, spec, output.name, made, trained)
     return save_coarse(model, output)
 
 
@@ -290,6 +294,7 @@ def _model(
     spec: CoarseningSpec,
     name: str,
     made: Mapping[str, Any] | None,
+    network: Mapping[str, Any] | None,
 ) -> CoarseModel:
     shift = refined.potential.coefficients - fit.coefficients
     card = CoarseCard(
@@ -313,16 +318,9 @@ def _model(
             "largest_change_eV": float(np.abs(shift).max()),
             "spec": spec.model_dump(mode="json"),
         },
+        network=None if network is None else dict(network),
         limits=list(COARSE_LIMITS),
         licence="MIT",
         code_version=__version__,
     )
     return CoarseModel(card, refined.potential, fit.committee + shift)
-
-
-def with_pairs_alone(model: CoarseModel) -> CoarsePotential:
-    """Return the pair part of a model without its three-body terms, for tables."""
-    basis = replace(model.potential.basis, n_radial=0)
-    return CoarsePotential(
-        basis, model.potential.coefficients[: model.potential.basis.n_pair], model.baseline
-    )
