@@ -9,7 +9,12 @@ import pytest
 from ase import Atoms
 
 from bjerrum.coarse.basis import Basis
-from bjerrum.coarse.comparison import compare_model, compare_pmfs, references_of
+from bjerrum.coarse.comparison import (
+    compare_model,
+    compare_pmfs,
+    published_differences,
+    references_of,
+)
 from bjerrum.coarse.dilution import write_pmf_csv
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import Target, refine
@@ -69,6 +74,33 @@ def test_pmfs_are_compared_up_to_their_zero(tmp_path):
     assert contact["contact"]["difference_kT"] == pytest.approx(0.0, abs=1e-4)
     deeper = compare_pmfs(a_potential(0.1), shifted, temperature=TEMPERATURE)["pmf_minima"]["ca"]
     assert deeper["contact"]["difference_kT"] < -0.5
+
+
+def test_published_distributions_are_compared_as_our_own(trajectory, tmp_path):
+    """RDFs that are the model's own with a known step: the integral is the step's area."""
+    references = references_of([trajectory], a_potential(), topologies=[None])
+    short = replace(SAMPLING, time_ps=6, replicas=2)
+    row = compare_model(a_potential(), references, short)["comparisons"][0]
+    r = np.array(row["r_angstrom"])
+    g = np.array(row["g_model"])
+    step = np.where((r > 5) & (r < 7), 0.5, 0.0)
+    files = []
+    for name, table in (("own", g), ("other", g + step)):
+        files.append(tmp_path / f"{name}.csv")
+        header = "r_angstrom,g_cc,g_ca,g_aa"
+        np.savetxt(
+            files[-1], np.column_stack([r, table.T]), delimiter=",", header=header, comments=""
+        )
+    found = published_differences(row, files[1], files[0])
+    for pair in ("cc", "ca", "aa"):
+        area = found["published_model_difference_angstrom"][pair]
+        assert area == pytest.approx(1.0, abs=0.03)
+        assert found["model_difference_angstrom"][pair] == pytest.approx(area, abs=1e-9)
+    assert found["own_all_atom_difference_angstrom"]["ca"] > 0.05
+    cut = tmp_path / "cut.csv"
+    cut.write_text("".join(files[0].read_text().splitlines(keepends=True)[:50]))
+    with pytest.raises(InputError, match=r"g\(r\) ends at"):
+        published_differences(row, cut)
 
 
 def test_polish_finds_the_well_and_never_ends_worse_than_it_began(trajectory):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bjerrum.cli.options import JsonFlag, ModelName, print_results
 from bjerrum.console import Console
+
+if TYPE_CHECKING:
+    from bjerrum.coarse.model import CoarseModel
 
 
 def compare(
@@ -25,18 +28,32 @@ def compare(
     pmf_table: Annotated[
         Path | None, typer.Option("--pmf", help="CSV of short-range PMFs to compare with.")
     ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(help="CSV of RDFs of a long all-atom run in the first trajectory's box."),
+    ] = None,
+    published_model: Annotated[
+        Path | None, typer.Option(help="The same of somebody's coarse-grained model.")
+    ] = None,
     time_ps: Annotated[float, typer.Option(help="Of each replica.")] = 200.0,
     replicas: Annotated[int, typer.Option(help="At each concentration.", min=2)] = 16,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Held-out all-atom runs: int |dg| dr by pair and concentration, noise beside; exit code 3."""
-    from bjerrum.coarse.comparison import compare_model, compare_pmfs, references_of
+    from bjerrum.coarse.comparison import (
+        compare_model,
+        compare_pmfs,
+        published_differences,
+        references_of,
+    )
     from bjerrum.coarse.model import load_coarse
     from bjerrum.coarse.simulate import Sampling
     from bjerrum.errors import InputError
 
     loaded = load_coarse(model)
+    if published_model is not None and published is None:
+        raise InputError("--published-model: expected --published to compare it with")
     given: list[Path | None] = [*topology] if topology else [None]
     if len(given) not in {1, len(trajectories)}:
         raise InputError(
@@ -56,9 +73,28 @@ def compare(
     )
     with Console() as console:
         data = compare_model(loaded.potential, references, sampling, announce=console.announce)
+    data["model"] = _made(loaded)
+    if published is not None:
+        data["published"] = published_differences(
+            data["comparisons"][0], published, published_model
+        )
     if pmf_table is not None:
         data |= compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
     _print_comparison(data, as_json)
+
+
+def _made(model: CoarseModel) -> dict[str, Any]:
+    """Return from which data and how well the model was fitted, as its card says."""
+    card = model.card
+    wanted = {"n_frames", "label_rms_meV_per_angstrom", "concentrations_mol_per_L", "rdfs"}
+    return {
+        "name": card.name,
+        "data": {key: value for key, value in card.data.items() if key in wanted},
+        "fit": card.fit,
+        "network": card.network,
+        "polish": card.polish,
+        "errors": card.errors,
+    }
 
 
 def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
@@ -72,6 +108,8 @@ def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
                 for pair, found in row["pairs"].items()
             )
             typer.echo(f"{row['concentration_mol_per_L']:.3g} mol/L  int |dg| dr, A: {values}")
+        for pair, value in data.get("published", {}).get("model_difference_angstrom", {}).items():
+            typer.echo(f"{pair}: {value:.3f} A from the published all-atom g(r)")
     for line in data["advice"]:
         typer.echo(f"bjerrum: {line}", err=True)
     if not data["passed"]:

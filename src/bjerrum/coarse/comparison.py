@@ -31,6 +31,7 @@ from bjerrum.coarse.simulate import (
 )
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray, IntArray
+from bjerrum.properties.kirkwood_buff_rdf import read_partial_rdfs
 from bjerrum.trajectory import iterate_frames
 from bjerrum.units import bjerrum_length
 
@@ -187,6 +188,41 @@ def _row(run: Measured, reference: Reference) -> dict[str, Any]:
         "g_model": mean[:, inside].round(4).tolist(),
         "g_all_atom": reference.g[:, inside].round(4).tolist(),
     }
+
+
+def published_differences(
+    comparison: dict[str, Any], all_atom: Path, model: Path | None = None
+) -> dict[str, Any]:
+    """Compare one row of :func:`compare_model` with RDFs of somebody's long run in the same box.
+
+    all_atom  CSV of partial RDFs, like pairs over (N - 1)/V
+    model     the same of somebody's coarse-grained model
+    Returns int |dg| dr by pair between the all-atom run and our model, ours all-atom, their model.
+    """
+    r, half = np.array(comparison["r_angstrom"]), comparison["edge_angstrom"] / 2
+    known = _on_bins(all_atom, r)
+    others = {"model": comparison["g_model"], "own_all_atom": comparison["g_all_atom"]}
+    if model is not None:
+        others["published_model"] = _on_bins(model, r)
+    return {
+        "all_atom": all_atom.name,
+        "concentration_mol_per_L": comparison["concentration_mol_per_L"],
+        **{
+            f"{name}_difference_angstrom": {
+                pair: integrated_difference(r, np.array(g[k]), known[k], LOW, half)
+                for k, pair in enumerate(PAIRS)
+            }
+            for name, g in others.items()
+        },
+    }
+
+
+def _on_bins(path: Path, r: FloatArray) -> FloatArray:
+    """Return g of cc, ca, aa at distances, (3, n)."""
+    rdfs = read_partial_rdfs(path, ions_only=True)
+    if rdfs.r[-1] < r[-1]:
+        raise InputError(f"{path}: g(r) ends at {rdfs.r[-1]:g} angstrom, expected {r[-1]:.1f}")
+    return np.array([np.interp(r, rdfs.r, rdfs.g[pair]) for pair in PAIRS])
 
 
 def compare_pmfs(potential: CoarsePotential, path: Path, *, temperature: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.simulate import MASS_AMU, IonBox
+from bjerrum.coarse.systems import MASS_AMU, IonBox
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import write_whole

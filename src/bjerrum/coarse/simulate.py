@@ -25,14 +25,13 @@ from bjerrum.properties.rdf import shell_volumes
 from bjerrum.properties.structure_factor import LatticeShells, density_modes, lattice_shells
 from bjerrum.units import AMU_IN_EV_FS2_PER_ANGSTROM2, PS_IN_FS, thermal_energy
 
-MASS_AMU: Final = 30.0
 BIN_WIDTH: Final = 0.05
 FRAME_REACH: Final = 10.0
 """Angstrom to which pairs are also kept frame by frame, for the covariances of the polish."""
 COLLAPSE: Final = 0.6
 """Angstrom inside the shortest distance of the data: the wall stands there at 1.4 eV."""
 _CHUNK_FRAMES: Final = 200
-_HEAT_STEPS: Final = 500
+HEAT_STEPS: Final = 500
 _MODES_EVERY: Final = 4
 """Frames of which one is measured for S(k): long waves change slowly, and many ions have many."""
 
@@ -80,6 +79,7 @@ class Measured:
 @dataclass
 class _Replica:
     engine: Engine
+    masses: FloatArray
     positions: FloatArray
     velocities: FloatArray
     random: IntArray
@@ -144,11 +144,11 @@ def _replica(
     random = np.random.default_rng([sampling.seed, number, len(box.symbols)])
     engine = potential.engine(box.symbols, box.edges)
     positions = shaken_lattice(box, random) if start is None else np.array(start, dtype=float)
-    speed = math.sqrt(
-        thermal_energy(sampling.temperature) / (MASS_AMU * AMU_IN_EV_FS2_PER_ANGSTROM2)
-    )
+    masses = AMU_IN_EV_FS2_PER_ANGSTROM2 * sampling.masses_of(box.symbols)
+    speed = np.sqrt(thermal_energy(sampling.temperature) / masses)[:, None]
     return _Replica(
         engine,
+        masses,
         np.ascontiguousarray(positions),
         speed * random.standard_normal(positions.shape),
         random.integers(1, 2**63, 4, dtype=np.uint64),
@@ -196,7 +196,7 @@ def _run(
 
 def _heat(replica: _Replica, sampling: Sampling) -> None:
     """Let a lattice or a crystal find its feet: short steps, strong friction."""
-    _advance(replica, sampling, _HEAT_STEPS, stride=_HEAT_STEPS, timestep=1.0, friction=50.0)
+    _advance(replica, sampling, HEAT_STEPS, stride=HEAT_STEPS, timestep=1.0, friction=50.0)
 
 
 def _advance(
@@ -210,8 +210,6 @@ def _advance(
 ) -> tuple[NDArray[np.float32], FloatArray, FloatArray]:
     dt = sampling.timestep_fs if timestep is None else timestep
     per_ps = sampling.friction_per_ps if friction is None else friction
-    n = replica.engine.n
-    mass = MASS_AMU * AMU_IN_EV_FS2_PER_ANGSTROM2
     return replica.engine.run(
         replica.positions,
         replica.velocities,
@@ -220,8 +218,8 @@ def _advance(
         stride=stride,
         timestep=dt,
         keep=math.exp(-per_ps * dt / PS_IN_FS),
-        half_kick=np.full(n, dt / (2 * mass)),
-        thermal=np.full(n, math.sqrt(thermal_energy(sampling.temperature) / mass)),
+        half_kick=dt / (2 * replica.masses),
+        thermal=np.sqrt(thermal_energy(sampling.temperature) / replica.masses),
         closest=replica.closest,
     )
 
@@ -313,7 +311,6 @@ def ideal_counts(box: IonBox, r: FloatArray) -> FloatArray:
 __all__ = [
     "BIN_WIDTH",
     "FRAME_REACH",
-    "MASS_AMU",
     "IonBox",
     "Measured",
     "Sampling",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
+
+MASS_AMU: Final = 30.0
+"""Of every ion: only configurations count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,7 @@ class Sampling:
     replicas          independent starting points
     time_ps           of each replica, after equilibration_ps
     frame_every_fs    configurations that are measured
+    masses            amu by element; default: MASS_AMU for every ion
     """
 
     temperature: float
@@ -52,6 +58,12 @@ class Sampling:
     friction_per_ps: float = 2.0
     frame_every_fs: float = 300.0
     seed: int = 1
+    masses: tuple[tuple[str, float], ...] = ()
+
+    def masses_of(self, symbols: Sequence[str]) -> FloatArray:
+        """Return the mass of every ion, amu."""
+        mass = dict(self.masses)
+        return np.array([mass.get(symbol, MASS_AMU) for symbol in symbols])
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no run."""
@@ -60,3 +72,5 @@ class Sampling:
                 "coarse-grained run: expected a step up to 50 fs, a positive time and two or more "
                 f"replicas, got {self.timestep_fs:g} fs, {self.time_ps:g} ps, {self.replicas}"
             )
+        if any(not mass > 0 for _, mass in self.masses):
+            raise InputError(f"coarse-grained run: expected positive masses, got {self.masses}")
