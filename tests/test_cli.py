@@ -213,7 +213,19 @@ def test_build_writes_the_box_that_was_asked_for(bjerrum, tmp_path):
 
 def test_check_prints_the_gate_as_json(bjerrum, tmp_path):
     path = tmp_path / "box.xyz"
-    bjerrum("build", "--salt", "LiCl", "--molality", "2.78", "--time-ps", "10", "-o", path)
+    bjerrum(
+        "build",
+        "--salt",
+        "LiCl",
+        "--molality",
+        "2.78",
+        "--waters",
+        "36",
+        "--time-ps",
+        "10",
+        "-o",
+        path,
+    )
     code, out, err = bjerrum("check", path, "--model", "licl-nnp1", "--json")
     assert code == 0, err
     gate = json.loads(out)
