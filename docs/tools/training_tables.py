@@ -17,6 +17,16 @@ def learning_curves() -> str:
     return "\n\n".join(_table(name.removeprefix("curve-"), data) for name, data in found.items())
 
 
+def selected_frames() -> str:
+    """Return the errors with frames that a committee chose beside frames taken evenly."""
+    path = DATA / "selected-licl.json"
+    if not path.is_file():
+        return "*Not measured yet.*"
+    data = json.loads(path.read_text())
+    ratio = data["spread_of_chosen_over_others"]
+    return _table("licl", data) + f"\n\nSpread of the chosen frames over the mean: {ratio:.2f}."
+
+
 def _table(name: str, data: dict[str, Any]) -> str:
     variants = data["variants"]
     elements = list(next(iter(variants.values()))["force_rmse_meV_per_angstrom"])
@@ -113,6 +123,7 @@ def pressed_pairs() -> str:
 
 TABLES = {
     "learning curves": learning_curves,
+    "selected frames": selected_frames,
     "fine tuning": fine_tuning,
     "calibration": calibration,
     "training bench": training_bench,

@@ -35,7 +35,7 @@ def bench_md(
         console.announce("Building the boxes", 0, 2)
         box = equilibrate_box(build_box(solution, waters, seed=1), solution, time_ps=10, seed=1)
         console.announce("Building the boxes", 1, 2)
-        large = build_box(solution, 512, seed=1)
+        large = equilibrate_box(build_box(solution, 512, seed=1), solution, time_ps=10, seed=1)
         console.announce("Building the boxes", 2, 2)
         result = measure(
             loaded,
