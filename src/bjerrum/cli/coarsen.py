@@ -325,17 +325,16 @@ def crystal(
 
     loaded = load_coarse(model)
     with Console() as console:
-        runs = []
-        for number, start in enumerate(("crystal", "solution")):
-            console.announce("Crystal and solution", number, 2)
-            runs.append(
-                crystal_run(
-                    loaded.potential,
-                    temperature=loaded.card.temperature_K,
-                    time_ps=time_ps,
-                    molarity=concentration,
-                    cells=cells,
-                    start=start,
-                )
+        runs = [
+            crystal_run(
+                loaded.potential,
+                temperature=loaded.card.temperature_K,
+                time_ps=time_ps,
+                molarity=concentration,
+                cells=cells,
+                start=start,
+                announce=console.announce,
             )
-    print_results(crystal_report(runs), as_json)
+            for start in ("crystal", "solution")
+        ]
+    print_results({"model": loaded.card.name} | crystal_report(runs), as_json)

@@ -6,8 +6,8 @@ and hardly ever in solution. The lattice constant is twice the mean unlike dista
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,7 @@ from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
 
 SHELL: Final = 1.25
 """First-shell radius in units of half the lattice constant; the next unlike ions are at 1.73."""
+STRETCHES: Final = 10
 STAYS, DISSOLVES = 0.5, 0.1
 """Ordered part of the ions above which a crystal counts as there, below which as gone."""
 
@@ -33,6 +34,7 @@ class CrystalRun:
 
     ordered_start, ordered_end  part of the ions with six unlike neighbours
     lattice_constant            at the end, angstrom; None where there is no crystal
+    course                      ordered part after each of STRETCHES equal parts of time_ps
     """
 
     salt: str
@@ -41,6 +43,8 @@ class CrystalRun:
     ordered_start: float
     ordered_end: float
     lattice_constant: float | None
+    time_ps: float
+    course: tuple[float, ...]
 
     @property
     def verdict(self) -> str:
@@ -59,6 +63,8 @@ class CrystalRun:
             "concentration_mol_per_L": self.molarity,
             "ordered_start": self.ordered_start,
             "ordered_end": self.ordered_end,
+            "time_ps": self.time_ps,
+            "ordered_course": list(self.course),
             "verdict": self.verdict,
             "lattice_constant_angstrom": self.lattice_constant,
             "experimental_lattice_constant_angstrom": lattice_constant(self.salt).value,
@@ -110,6 +116,7 @@ def crystal_run(
     start: str = "crystal",
     constant: float | None = None,
     seed: int = 1,
+    announce: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> CrystalRun:
     """Run a rock-salt cube in solution, or a solution of the same ions, and say what became of it.
 
@@ -120,20 +127,34 @@ def crystal_run(
     lattice = constant or lattice_constant(salt).value
     box, places = rock_salt(ions, cells, lattice, molarity)
     sampling = Sampling(
-        temperature=temperature, time_ps=time_ps, equilibration_ps=0.0, replicas=2, seed=seed
+        temperature=temperature,
+        time_ps=time_ps / STRETCHES,
+        equilibration_ps=0.0,
+        replicas=2,
+        seed=seed,
     )
-    (run,) = simulate_ions(
-        potential, [box], sampling, start=[places] if start == "crystal" else None
-    )
-    ends = [ordered_part(frame, box, lattice) for frame in run.frames]
+    begin, course, ends = places if start == "crystal" else None, [], []
+    for number in range(STRETCHES):
+        announce(f"Rock salt from {start}", number, STRETCHES)
+        (run,) = simulate_ions(
+            potential,
+            [box],
+            replace(sampling, seed=seed + number),
+            start=None if begin is None else [begin],
+        )
+        begin = run.frames
+        ends = [ordered_part(frame, box, lattice) for frame in run.frames]
+        course.append(float(np.mean([part for part, _ in ends])))
     found = [value for _, value in ends if value is not None]
     return CrystalRun(
         salt,
         start,
         molarity,
         ordered_part(places, box, lattice)[0] if start == "crystal" else 0.0,
-        float(np.mean([part for part, _ in ends])),
+        course[-1],
         float(np.mean(found)) if found else None,
+        time_ps,
+        tuple(course),
     )
 
 

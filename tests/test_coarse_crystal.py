@@ -1,0 +1,54 @@
+"""Rock salt: the order parameter on known lattices, crystals that must stay and that must go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bjerrum.coarse.basis import Basis
+from bjerrum.coarse.crystal import STRETCHES, crystal_run, ordered_part, rock_salt
+from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.simulate import shaken_lattice
+from bjerrum.electrostatics import ScreenedCoulomb
+from bjerrum.errors import InputError
+
+IONS, CONSTANT = ("Na", "Cl"), 5.64
+
+
+def a_potential(dielectric: float) -> CoarsePotential:
+    """Ions with a core alone; at a low dielectric constant they are a molten or frozen salt."""
+    basis = Basis(elements=("Cl", "Na"), pair_start=(3.4, 2.7, 3.4), spacing=0.5, n_radial=0)
+    baseline = ScreenedCoulomb.of({"Na": 1, "Cl": -1}, dielectric)
+    return CoarsePotential(basis, np.zeros(basis.n_pair), baseline)
+
+
+def test_order_of_a_perfect_cube_is_that_of_its_inner_ions():
+    box, places = rock_salt(IONS, 3, CONSTANT, 4.0)
+    assert (box.n_cations, box.n_anions) == (108, 108)
+    part, constant = ordered_part(places, box, CONSTANT)
+    assert part == pytest.approx(4**3 / 6**3)
+    assert constant == pytest.approx(CONSTANT, rel=1e-9)
+    grown = ordered_part(places * 1.02, box, CONSTANT)[1]
+    assert grown == pytest.approx(1.02 * CONSTANT, rel=1e-9)
+
+
+def test_a_solution_has_no_order():
+    box, _ = rock_salt(IONS, 3, CONSTANT, 4.0)
+    part, constant = ordered_part(shaken_lattice(box, np.random.default_rng(1)), box, CONSTANT)
+    assert part < 0.02
+    assert constant is None
+
+
+@pytest.mark.parametrize(("dielectric", "verdict"), [(3.0, "stays"), (300.0, "dissolves")])
+def test_strong_attraction_keeps_a_crystal_and_weak_does_not(dielectric, verdict):
+    run = crystal_run(
+        a_potential(dielectric), temperature=300.0, time_ps=15.0, molarity=4.0, cells=3
+    )
+    assert run.verdict == verdict
+    assert len(run.course) == STRETCHES
+    assert run.to_json()["experimental_lattice_constant_angstrom"] == pytest.approx(5.64, abs=0.01)
+
+
+def test_denser_than_the_crystal_is_refused():
+    with pytest.raises(InputError, match="denser than the crystal"):
+        rock_salt(IONS, 3, CONSTANT, 40.0)
