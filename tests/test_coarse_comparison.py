@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 
+from bjerrum.cli.comparing import one_for_each
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.comparison import (
     compare_model,
@@ -128,3 +130,12 @@ def test_foreign_ions_and_broken_tables_are_refused(trajectory, tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="expected a CSV with columns"):
         compare_pmfs(a_potential(), tmp_path / "bad.csv", temperature=TEMPERATURE)
+
+
+def test_topologies_are_one_for_all_or_one_for_each():
+    files = [Path("a.trr"), Path("b.trr"), Path("c.trr")]
+    assert one_for_each(None, files) == [None] * 3
+    assert one_for_each([Path("t.gro")], files) == [Path("t.gro")] * 3
+    assert one_for_each(files, files) == files
+    with pytest.raises(InputError, match="one for each of 3 trajectories, got 2"):
+        one_for_each(files[:2], files)

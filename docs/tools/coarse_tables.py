@@ -8,35 +8,57 @@ from typing import Any
 
 DATA = Path(__file__).parents[2] / "data" / "nacl-classical"
 PAIRS = ("cc", "ca", "aa")
+PS_PER_FRAME = 0.08
+TITLE = ("head", "line")
+MODELS = {
+    "compare-4M.json": "4 mol/L, forces and published g(r)",
+    "compare-4M-own.json": "4 mol/L, forces and own g(r)",
+    "compare-mixed.json": "three concentrations, forces and published g(r)",
+}
+"""Files of comparisons and what their models were made from."""
 NAMES = {"cc": "Na-Na", "ca": "Na-Cl", "aa": "Cl-Cl"}
 
 
 def nacl_table() -> str:
-    """Return int |dg| of the NaCl model trained at 4 mol/L, with the all-atom noise beside it."""
-    data = _read("compare-4M.json")
-    if data is None:
+    """Return int |dg| of the NaCl models, with the all-atom noise beside it."""
+    rows = ["| model | mol/L | all-atom ps | Na-Na | Na-Cl | Cl-Cl |", "|---|---|---|---|---|---|"]
+    for name, title in MODELS.items():
+        data = _read(name)
+        if data is not None:
+            rows += _rows_of_model(title, data)
+    if len(rows) == len(TITLE):
         return "*Not measured yet.*"
-    rows = ["| mol/L | all-atom frames | Na-Na | Na-Cl | Cl-Cl |", "|---|---|---|---|---|"]
+    return "\n".join([*rows, "", "Å, in brackets the noise of the all-atom run's mean."])
+
+
+def _rows_of_model(title: str, data: dict[str, Any]) -> list[str]:
+    rows, published = [], data.get("published", {})
+    where = f"{published.get('concentration_mol_per_L', 0):.1f}, published run"
+    for key, name in (
+        ("published_model_difference_angstrom", "the published model"),
+        ("own_all_atom_difference_angstrom", "our all-atom run"),
+        ("model_difference_angstrom", title),
+    ):
+        line = published.get(key)
+        if line is not None:
+            cells = " | ".join(f"{line[p]:.2f}" for p in PAIRS)
+            rows.append(f"| {name} | {where} | | {cells} |")
     for row in data["comparisons"]:
-        cells = [
+        cells = " | ".join(
             f"{row['pairs'][p]['difference_angstrom']:.2f} "
             f"({row['pairs'][p]['all_atom_noise_angstrom']:.2f})"
             for p in PAIRS
-        ]
-        rows.append(
-            f"| {row['concentration_mol_per_L']:.2f} | {row['all_atom_frames']} "
-            f"| {' | '.join(cells)} |"
         )
-    published = data["published_difference_angstrom"]
-    own = data["own_all_atom_against_published_angstrom"]
-    for name, line in (("published model, 4", published), ("our all-atom, published's, 4", own)):
-        rows.append(f"| {name} | | {' | '.join(f'{line[p]:.2f}' for p in PAIRS)} |")
-    return "\n".join([*rows, "", "Å, in brackets the noise of the all-atom run's mean."])
+        rows.append(
+            f"| {title} | {row['concentration_mol_per_L']:.1f}, our run "
+            f"| {row['all_atom_frames'] * PS_PER_FRAME:.0f} | {cells} |"
+        )
+    return rows
 
 
 def pmf_table() -> str:
     """Return the minima of the PMFs at infinite dilution beside metadynamics."""
-    data = _read("compare-4M.json")
+    data = _read(next(iter(MODELS)))
     if data is None:
         return "*Not measured yet.*"
     rows = ["| pair | minimum | metadynamics | model | difference |", "|---|---|---|---|---|"]
@@ -60,10 +82,10 @@ def bench_table() -> str:
     rows = ["| | |", "|---|---|"]
     rows += [
         f"| simulated time per CPU hour | {data['ours']:.0f} ns, published form "
-        f"{data['alternative']:.3f} ns: {data['ratio']:.0f} times |",
-        f"| of which cheaper steps | {details['ratio_of_steps']:.0f} times |",
-        f"| of which longer steps | {details['ratio_of_time_steps']:.0f} times |",
+        f"{data['alternative']:.3f} ns: {details['ratio_of_simulated_time']:.0f} times |",
+        f"| CPU time for equal errors of g(r) | {_hours(details)} |",
     ]
+    rows += [f"| of which {name} | {_times(x)} |" for name, x in details["levers"].items()]
     rows += [
         f"| step of {n} ions | {us:.0f} µs"
         + (f", {growth[n]:.2f} of N log N from 48 ions |" if n in growth else " |")
@@ -84,6 +106,91 @@ def bench_table() -> str:
     return "\n".join(rows)
 
 
+def _hours(details: dict[str, Any]) -> str:
+    error = details["error_of_g"]
+    ours, theirs = error["cpu_hours_ours"], error["cpu_hours_published"]
+    return (
+        f"{3600 * ours:.1f} s for ∫ error dr = {error['target_angstrom']:g} Å, published way "
+        f"{theirs:.1f} h: {theirs / ours:.0f} times"
+    )
+
+
+def _times(x: float) -> str:
+    return f"{x:.0f} times" if x > 9.5 else f"{x:.2g} times"
+
+
+def noise_table() -> str:
+    """Return what bursts and control variates take off the noise of a label."""
+    data = _read("noise.json")
+    if data is None:
+        return "*Not measured yet.*"
+    rows = [
+        "| ion | label | noise, meV/Å | explained | worth frames | worth per frame of dynamics |",
+        "|---|---|---|---|---|---|",
+    ]
+    for element, table in data["by_element"].items():
+        for row in table:
+            burst = "" if row["samples"] == 1 else f", mean of {row['samples']} at held ions"
+            rows.append(
+                f"| {element} | {row['method']}{burst} | {row['noise_rms_meV_per_angstrom']:.0f} "
+                f"| {100 * row['explained_variance']:.0f} % | {row['worth_in_plain_frames']:.1f} "
+                f"| {row['worth_per_plain_frame_of_dynamics']:.2f} |"
+            )
+    note = (
+        f"{data['n_ions']} ions in {data['n_waters']} waters, {data['configurations']} "
+        f"configurations, {data['samples']} samples each, {data['every_ps']:g} ps apart."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def network_table() -> str:
+    """Return the variance that each form of the potential explains of left-out trajectories."""
+    data = _read("network.json")
+    if data is None:
+        return "*Not measured yet.*"
+    rows = ["| form | explained variance of left-out trajectories |", "|---|---|"]
+    for name, row in data["explained_variance_left_out"].items():
+        rows.append(f"| {name} | {_percent(row)} |")
+    gains, bodies = data["gain_of_network"], data["gain_of_three_body_terms"]
+    rows += [
+        f"| gain of the network over pairs | {_percent(gains['pairs'])} |",
+        f"| gain of the three-body terms over pairs | {_percent(bodies)} |",
+        f"| gain of the network over both | {_percent(gains['three-body'])} |",
+    ]
+    form = data["form"]["form"]
+    note = (
+        f"{data['n_frames']} frames; network of {form['n_layers']} layers, l = {form['l_max']}, "
+        f"{form['n_features']} features, {form['cutoff_angstrom']:g} Å; a training takes "
+        f"{data['cpu_seconds_of_a_training']:.0f} CPU seconds."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def _percent(row: dict[str, Any]) -> str:
+    error = "" if row["standard_error"] is None else f" ± {100 * row['standard_error']:.2f}"
+    return f"{100 * row['value']:.2f}{error} %"
+
+
+def crystal_table() -> str:
+    """Return what became of crystals and of supersaturated solutions."""
+    rows = [
+        "| model | start | mol/L | ns | ordered, start | end | verdict | lattice, Å | experiment |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(DATA.glob("crystal-*.json")):
+        data = _read(path.name)
+        for run in data["runs"] if data else []:
+            found = run["lattice_constant_angstrom"]
+            rows.append(
+                f"| {data['model']} | {run['start']} | {run['concentration_mol_per_L']:g} "
+                f"| {run['time_ps'] / 1e3:g} "
+                f"| {run['ordered_start']:.2f} | {run['ordered_end']:.2f} | {run['verdict']} "
+                f"| {'-' if found is None else f'{found:.2f}'} "
+                f"| {run['experimental_lattice_constant_angstrom']:.2f} |"
+            )
+    return "\n".join(rows) if len(rows) > len(TITLE) else "*Not measured yet.*"
+
+
 def _read(name: str) -> dict[str, Any] | None:
     path = DATA / name
     if not path.is_file():
@@ -96,5 +203,8 @@ TABLES = {
     "coarse nacl": nacl_table,
     "coarse pmf": pmf_table,
     "coarse bench": bench_table,
+    "coarse noise": noise_table,
+    "coarse network": network_table,
+    "coarse crystal": crystal_table,
 }
 """What stands for ``<!-- generated: NAME -->``."""

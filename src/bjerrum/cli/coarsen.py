@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bjerrum.cli.comparing import compare
+from bjerrum.cli.comparing import compare, one_for_each
 from bjerrum.cli.options import JsonFlag, ModelName, print_results
 from bjerrum.console import Console
 
@@ -27,7 +27,10 @@ def coarsen(
         typer.Argument(help="All-atom trajectories with forces, or CSV files of RDFs (--rdf)."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
-    topology: Annotated[Path | None, typer.Option(help="Atom names, for TRR and the like.")] = None,
+    topology: Annotated[
+        list[Path] | None,
+        typer.Option(help="Atom names, for TRR and the like: one for all, or one for each."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="All-atom model that gives forces where there are none.")
     ] = None,
@@ -89,8 +92,8 @@ def coarsen(
             print_results(made.card.model_dump(mode="json"), as_json)
             return
         sources = [
-            Source(path=p, topology=topology, model=potential, stride=stride, skip_ps=skip_ps)
-            for p in trajectories
+            Source(path=p, topology=t, model=potential, stride=stride, skip_ps=skip_ps)
+            for p, t in zip(trajectories, one_for_each(topology, trajectories), strict=True)
         ]
         if dataset_only:
             summary = make_dataset(

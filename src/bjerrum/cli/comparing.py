@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,15 +55,12 @@ def compare(
     loaded = load_coarse(model)
     if published_model is not None and published is None:
         raise InputError("--published-model: expected --published to compare it with")
-    given: list[Path | None] = [*topology] if topology else [None]
-    if len(given) not in {1, len(trajectories)}:
-        raise InputError(
-            f"--topology: expected one, or one for each of {len(trajectories)} trajectories, got "
-            f"{len(given)}"
-        )
-    given = given * len(trajectories) if len(given) == 1 else given
     references = references_of(
-        trajectories, loaded.potential, topologies=given, skip_ps=skip_ps, stride=stride
+        trajectories,
+        loaded.potential,
+        topologies=one_for_each(topology, trajectories),
+        skip_ps=skip_ps,
+        stride=stride,
     )
     sampling = Sampling(
         temperature=loaded.card.temperature_K,
@@ -81,6 +79,21 @@ def compare(
     if pmf_table is not None:
         data |= compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
     _print_comparison(data, as_json)
+
+
+def one_for_each(
+    topology: Sequence[Path] | None, trajectories: Sequence[Path]
+) -> list[Path | None]:
+    """Return a topology for every trajectory; InputError for neither one nor as many."""
+    from bjerrum.errors import InputError
+
+    given: list[Path | None] = [*topology] if topology else [None]
+    if len(given) not in {1, len(trajectories)}:
+        raise InputError(
+            f"--topology: expected one, or one for each of {len(trajectories)} trajectories, got "
+            f"{len(given)}"
+        )
+    return given * len(trajectories) if len(given) == 1 else given
 
 
 def _made(model: CoarseModel) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import FrameError, InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path, sha256_of
-from bjerrum.potential.protocol import Potential
+from bjerrum.potential.protocol import ForceFunction, Potential
 
 METHOD: Final = "mean force of ions"
 BASELINE_KEY: Final = "baseline"
@@ -198,7 +198,7 @@ def _labelled(frames: ForceFrames, baseline: ScreenedCoulomb, temperature: float
         frames.edges, frames.positions, frames.forces, frames.blocks, strict=True
     ):
         if bound is None or last is None or (edges != last).any():
-            bound, last = baseline.bind(list(frames.symbols), np.diag(edges)), edges
+            bound, last = _coulomb(baseline, list(frames.symbols), np.diag(edges)), edges
         atoms = Atoms(list(frames.symbols), positions, cell=edges, pbc=True)
         atoms.calc = SinglePointCalculator(atoms, forces=forces - bound(positions).forces)
         atoms.info = {
@@ -209,6 +209,17 @@ def _labelled(frames: ForceFrames, baseline: ScreenedCoulomb, temperature: float
         }
         result.append(atoms)
     return result
+
+
+def _coulomb(baseline: ScreenedCoulomb, symbols: list[str], cell: FloatArray) -> ForceFunction:
+    """Return the forces of the baseline: compiled, where there is a C++ compiler."""
+    from bjerrum.potential.fused.compiler import NoCompiler
+    from bjerrum.potential.fused.coulomb import BoundEwald
+
+    try:
+        return BoundEwald(baseline, symbols, cell)
+    except NoCompiler:
+        return baseline.bind(symbols, cell)
 
 
 def load_ions(path: Path, *, baseline: ScreenedCoulomb | None = None) -> IonData:
