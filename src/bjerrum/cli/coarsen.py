@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -224,6 +225,9 @@ def series(
     replicas: Annotated[int, typer.Option(help="At each concentration.", min=2)] = 16,
     n_pairs: Annotated[int, typer.Option("--pairs", help="Ion pairs in a box.", min=2)] = 24,
     timestep_fs: Annotated[float, typer.Option(help="Time step.")] = 15.0,
+    jumps: Annotated[
+        float, typer.Option(help="Monte Carlo jumps of each ion per 6 ps.", min=0)
+    ] = 0.0,
     threads: Annotated[int, typer.Option(help="Replicas at once.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
     as_json: JsonFlag = False,
@@ -234,7 +238,9 @@ def series(
     from bjerrum.thermodynamics.request import parse_concentrations
 
     loaded = load_coarse(model)
-    sampling = _sampling(loaded.card.temperature_K, time_ps, replicas, timestep_fs, seed)
+    sampling = replace(
+        _sampling(loaded.card.temperature_K, time_ps, replicas, timestep_fs, seed), jumps=jumps
+    )
     with Console() as console:
         points = concentration_series(
             loaded.potential,

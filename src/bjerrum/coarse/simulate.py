@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bjerrum.coarse.kernel import Engine
+from bjerrum.coarse.moves import jump_ions
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.systems import IonBox, Sampling
 from bjerrum.errors import PhysicsCheckFailed
@@ -31,6 +32,7 @@ FRAME_REACH: Final = 10.0
 COLLAPSE: Final = 0.6
 """Angstrom inside the shortest distance of the data: the wall stands there at 1.4 eV."""
 _CHUNK_FRAMES: Final = 200
+JUMP_FRAMES: Final = 20
 HEAT_STEPS: Final = 500
 _MODES_EVERY: Final = 4
 """Frames of which one is measured for S(k): long waves change slowly, and many ions have many."""
@@ -50,6 +52,7 @@ class Measured:
     kinetic   kinetic temperature over the thermostat's, of each replica
     frames    last configuration of each replica, (n_replicas, n, 3)
     frame_counts  pairs of a thinned set of frames, all replicas, up to FRAME_REACH, (n, 3, n_bins)
+    accepted  part of the Monte Carlo jumps; None where none were tried
     """
 
     box: IonBox
@@ -63,6 +66,7 @@ class Measured:
     kinetic: FloatArray
     frames: FloatArray
     frame_counts: FloatArray
+    accepted: float | None = None
 
     def g(self, *, like_n_minus_1: bool = True) -> FloatArray:
         """Return the distribution functions of each replica, (n_replicas, 3, n_bins).
@@ -86,6 +90,8 @@ class _Replica:
     closest: FloatArray
     counts: IntArray
     modes: FloatArray
+    jumps: np.random.Generator
+    accepted: list[int] = field(default_factory=lambda: [0, 0])
     sums: FloatArray = field(default_factory=lambda: np.zeros(4))
     frame_counts: list[IntArray] = field(default_factory=list)
     n_frames: int = 0
@@ -155,6 +161,7 @@ def _replica(
         engine.new_closest(),
         np.zeros((engine.n_kinds, engine.n_kinds, n_bins(box.edge)), dtype=np.int64),
         np.zeros((3, 1)),
+        random,
     )
 
 
@@ -187,11 +194,22 @@ def _run(
     replica.closest[:] = np.inf
     left = max(1, round(sampling.time_ps * PS_IN_FS / (sampling.timestep_fs * stride)))
     while left > 0:
-        n = min(left, _CHUNK_FRAMES)
+        n = min(left, JUMP_FRAMES if sampling.jumps else _CHUNK_FRAMES)
         frames, energies, kinetic = _advance(replica, sampling, n * stride, stride=stride)
         require_no_collapse(potential, box, replica.closest)
         _measure(replica, box, shells, frames, energies, kinetic)
+        _jump(replica, box, sampling)
         left -= n
+
+
+def _jump(replica: _Replica, box: IonBox, sampling: Sampling) -> None:
+    trials = round(sampling.jumps * len(box.symbols))
+    if trials:
+        kt = thermal_energy(sampling.temperature)
+        replica.accepted[0] += jump_ions(
+            replica.engine, replica.positions, box.edges, kt, replica.jumps, trials
+        )
+        replica.accepted[1] += trials
 
 
 def _heat(replica: _Replica, sampling: Sampling) -> None:
@@ -296,7 +314,13 @@ def _measured(
         frame_counts=np.array(
             [[c[i, j] for i, j in order] for r in replicas for c in r.frame_counts], dtype=np.int16
         ),
+        accepted=_accepted(replicas),
     )
+
+
+def _accepted(replicas: Sequence[_Replica]) -> float | None:
+    done, tried = np.sum([replica.accepted for replica in replicas], axis=0)
+    return float(done / tried) if tried else None
 
 
 def ideal_counts(box: IonBox, r: FloatArray) -> FloatArray:

@@ -48,6 +48,7 @@ class Sampling:
     time_ps           of each replica, after equilibration_ps
     frame_every_fs    configurations that are measured
     masses            amu by element; default: MASS_AMU for every ion
+    jumps             trials of Monte Carlo jumps for each ion after every JUMP_FRAMES frames
     """
 
     temperature: float
@@ -59,6 +60,7 @@ class Sampling:
     frame_every_fs: float = 300.0
     seed: int = 1
     masses: tuple[tuple[str, float], ...] = ()
+    jumps: float = 0.0
 
     def masses_of(self, symbols: Sequence[str]) -> FloatArray:
         """Return the mass of every ion, amu."""
@@ -72,5 +74,7 @@ class Sampling:
                 "coarse-grained run: expected a step up to 50 fs, a positive time and two or more "
                 f"replicas, got {self.timestep_fs:g} fs, {self.time_ps:g} ps, {self.replicas}"
             )
+        if not self.jumps >= 0:
+            raise InputError(f"coarse-grained run: expected 0 or more jumps, got {self.jumps:g}")
         if any(not mass > 0 for _, mass in self.masses):
             raise InputError(f"coarse-grained run: expected positive masses, got {self.masses}")
