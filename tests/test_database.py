@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import re
 import signal
 import sqlite3
 import subprocess
@@ -555,6 +556,8 @@ def test_what_is_no_database_is_one_clear_line(tmp_path):
         "mysql://me@host/x": "mysql: expected a path",
         "sqlite+evil://x": "expected a path",
         "://": "expected a path",
+        "postgresql://me@host:abc/x": "expected a path",
+        "postgresql://me:secret@host:99999/x": r"^postgresql://me@host:99999/x: port: expected 1",
     }
     for place, message in cases.items():
         with pytest.raises(InputError, match=message) as caught:
@@ -564,11 +567,21 @@ def test_what_is_no_database_is_one_clear_line(tmp_path):
         Database.open(tmp_path / "no" / "x.sqlite", create=True)
 
 
-def test_a_server_that_is_not_there_is_named_without_the_password(tmp_path):
-    with pytest.raises(ExternalError, match="cannot be reached") as caught:
-        Database.open(f"postgresql://me:secret@/runs?host={tmp_path}")
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@/runs?host={}", "postgresql://me@/runs?host={}&password=secret"]
+)
+def test_a_server_that_is_not_there_is_named_without_the_password(tmp_path, url):
+    begin = re.escape("postgresql://me@/runs?host=")
+    with pytest.raises(ExternalError, match=f"^{begin}.*cannot be reached") as caught:
+        Database.open(url.format(tmp_path))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_driver_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ExternalError, match=r"pip install 'bjerrum\[postgresql\]'"):
+        Database.open("postgresql://me@host/x")
 
 
 def test_a_reader_cannot_write(place):

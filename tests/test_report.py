@@ -845,6 +845,15 @@ def test_learning_curve_is_logarithmic_with_readable_ticks(results: Results) -> 
 # Files
 
 
+def test_results_of_another_version_are_one_line(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps({**results, "schema_version": 2}))
+    with pytest.raises(InputError, match=r"another version.*schema_version.*run again") as caught:
+        report_run(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path / "results.json"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_report_run_writes_the_page_beside_the_results(results: Results, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert report_run(tmp_path) == tmp_path / "report.html"

@@ -253,17 +253,26 @@ def test_a_run_folder_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize("moment", ["record", "rename"])
 def test_a_kill_while_the_step_is_sealed(store, monkeypatch, moment):
-    """The moments that a random kill hardly hits: before the record, and before the renaming."""
-    rename, replace = Path.rename, Path.replace
+    """The moments that a random kill hardly hits: amid the record, and before the renaming."""
+    write = Path.write_text
+
+    def half_written(self, text, **more):
+        if self.name != RECORD:
+            return write(self, text, **more)
+        write(self, text[: len(text) // 2], **more)
+        raise KeyboardInterrupt
 
     def killed(self, target):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename" if moment == "rename" else "replace", killed)
+        if moment == "record":
+            patch.setattr(Path, "write_text", half_written)
+        else:
+            patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
             store.complete(STEP, write_two)
-    assert (Path.rename, Path.replace) == (rename, replace)
+    assert (store.partial_folder_of(STEP) / RECORD).exists()
     assert store.find(STEP) is None
     result = store.complete(STEP, write_two if moment == "record" else never)
     assert set(content(result.folder)) == {"numbers.json", "deep/trajectory.bin", RECORD}

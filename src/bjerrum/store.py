@@ -26,7 +26,6 @@ from typing import Any
 
 from bjerrum.errors import InputError, LockedError
 from bjerrum.files import (
-    atomic_path,
     disk_failures_named,
     remove_temporaries,
     sha256_of,
@@ -262,7 +261,11 @@ def _cpu_seconds() -> float:
 
 
 def _seal(folder: Path, step: Step, wall_seconds: float, cpu_seconds: float) -> None:
-    """Write the record of a finished step: what it is, and the hash of every output."""
+    """Write the record of a finished step: what it is, and the hash of every output.
+
+    The disk is not waited for, here as for the outputs: what a power cut takes from a file no
+    longer fits its hash, and a record cut short is none.
+    """
     outputs = {
         str(path.relative_to(folder)): sha256_of(path)
         for path in sorted(folder.rglob("*"))
@@ -272,8 +275,10 @@ def _seal(folder: Path, step: Step, wall_seconds: float, cpu_seconds: float) -> 
         raise InputError(f"step {step.name}: expected its work to write a file, found none")
     seconds = {"wall_seconds": wall_seconds, "cpu_seconds": round(cpu_seconds, 3)}
     record = {**step.to_json(), "outputs": outputs, **seconds}
-    with atomic_path(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    try:
+        (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise unwritable(folder / RECORD, error) from error
 
 
 def _is_intact(folder: Path, step: Step) -> bool:

@@ -23,6 +23,7 @@ DEFAULT_DATABASE: Final = "bjerrum.sqlite"
 LOCK_SECONDS: Final = 60.0
 """How long a writer waits for another one."""
 CONNECT_SECONDS: Final = 10
+_SECRETS: Final = ("password", "sslpassword")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -33,8 +34,10 @@ def database_url(place: str | Path) -> URL:
         return URL.create("sqlite", database=text)
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise InputError(f"not the URL of a database (expected {_EXAMPLES})") from error
+    if url.port is not None and not 0 < url.port < 65536:
+        raise InputError(f"{shown(url)}: port: expected 1 to 65535, got {url.port}")
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "postgresql+psycopg"):
@@ -97,10 +100,11 @@ def migrate_engine(engine: Engine, revision: str = "head") -> None:
 
 
 def shown(url: URL) -> str:
-    """Return the URL for a message, without its password."""
-    if url.get_backend_name() == "sqlite":
+    """Return the URL for a message as it is typed, without its password."""
+    if url.drivername == "sqlite":
         return url.database or "sqlite in memory"
-    return url.render_as_string(hide_password=True)
+    typed = url._replace(drivername=url.drivername.partition("+")[0], password=None)
+    return typed.difference_update_query(_SECRETS).render_as_string()
 
 
 def _check_file(url: URL, create: bool) -> None:

@@ -245,7 +245,9 @@ def _weights(steps: list[StepRecord]) -> str:
     for step in steps:
         if "model" in step.inputs:
             return step.inputs["model"]
-    raise KeyError("steps/*/step.json with a model among its inputs")
+    raise InputError(
+        f"{RESULTS}: none of the steps beside it reads a model; give the whole folder of a run"
+    )
 
 
 def _step_hash(results: dict[str, Any], name: str) -> str:

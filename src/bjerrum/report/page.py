@@ -35,7 +35,18 @@ def report_run(run_dir: Path) -> Path:
 
     Raises InputError where results.json is missing, damaged or not a results document.
     """
-    return write_report(read_results(run_dir), Path(run_dir) / REPORT_NAME)
+    results = read_results(run_dir)
+    try:
+        return write_report(results, Path(run_dir) / REPORT_NAME)
+    except ResultsError as error:
+        raise InputError(
+            f"{Path(run_dir) / RESULTS_NAME}: was written by another version of Bjerrum or is not "
+            f"complete ({error}); run again with this version to rewrite it"
+        ) from error
+
+
+class ResultsError(InputError):
+    """A results document that breaks its schema."""
 
 
 def read_results(run_dir: Path) -> dict[str, Any]:
@@ -63,14 +74,14 @@ def write_report(results: dict[str, Any], path: Path) -> Path:
 
 
 def read_document(results: dict[str, Any]) -> RunDocument:
-    """Return the validated document; InputError names the first offending key."""
+    """Return the validated document; ResultsError names the first offending key."""
     try:
         return RunDocument.model_validate(results)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         more = f" (and {len(others)} more)" if others else ""
-        raise InputError(f"results document: {where}: {first['msg']}{more}") from error
+        raise ResultsError(f"results document: {where}: {first['msg']}{more}") from error
 
 
 def render_report(document: RunDocument) -> str:
