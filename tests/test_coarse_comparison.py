@@ -17,9 +17,11 @@ from bjerrum.coarse.comparison import (
     published_differences,
     references_of,
 )
+from bjerrum.coarse.dataset import IonData
 from bjerrum.coarse.dilution import write_pmf_csv
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import Target, refine
+from bjerrum.coarse.routine import CoarseningSpec, _better_start
 from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
@@ -115,6 +117,24 @@ def test_polish_finds_the_well_and_never_ends_worse_than_it_began(trajectory):
     assert min(rest) < 0.6 * first, refined.history
     kept = refined.potential.short_range(1, np.array([3.3]))[0][0]
     assert kept < -0.01
+
+
+def test_polish_begins_where_distributions_are_nearer_and_counts_nothing_twice(trajectory):
+    """Pairs of RDFs hold what many-body terms do: they are never put together."""
+    guess = a_potential()
+    (reference,) = references_of([trajectory], guess, topologies=[None])
+    target = Target(BOX, reference.g, 300.0)
+    basis = replace(guess.basis, n_radial=2)
+    body = np.full(basis.n_body, 1e-3)
+    forces = np.concatenate([a_potential(0.15).coefficients, body])
+    data = IonData((), guess.baseline, TEMPERATURE, "made", "0")
+    spec = CoarseningSpec(polish_ps=20.0, replicas=4)
+    bad = replace(guess, basis=basis, coefficients=forces)
+    chosen = _better_start(bad, guess, [target], data, spec)
+    np.testing.assert_array_equal(chosen.coefficients[: basis.n_pair], guess.coefficients)
+    assert not chosen.coefficients[basis.n_pair :].any()
+    good = replace(bad, coefficients=np.concatenate([guess.coefficients, 0 * body]))
+    assert _better_start(good, a_potential(0.15), [target], data, spec) is good
 
 
 def test_foreign_ions_and_broken_tables_are_refused(trajectory, tmp_path):

@@ -63,6 +63,15 @@ class Refined:
     measured: list[Measured]
     history: list[dict[str, Any]]
 
+    @property
+    def score(self) -> float:
+        """The least mean int |dg| dr of its iterations, angstrom."""
+        return min(_mean(differences) for differences in self.history)
+
+
+def _mean(differences: dict[str, Any]) -> float:
+    return float(np.mean([v for rows in differences.values() for v in rows.values()]))
+
 
 def integrated_difference(
     r: FloatArray, g: FloatArray, other: FloatArray, low: float, high: float
@@ -136,7 +145,7 @@ class _Try:
     @property
     def score(self) -> float:
         """Mean int |dg| dr over pairs and concentrations, angstrom."""
-        return float(np.mean([v for rows in self.differences.values() for v in rows.values()]))
+        return _mean(self.differences)
 
 
 def _newton(

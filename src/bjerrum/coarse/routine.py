@@ -28,7 +28,7 @@ from bjerrum.coarse.refine import (
 from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, ideal_counts, n_bins
 from bjerrum.coarse.sources import ForceFrames
 from bjerrum.electrostatics import ScreenedCoulomb
-from bjerrum.errors import InputError
+from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.specification import Count, Positive, Spec
 
@@ -130,12 +130,11 @@ def fit_model(
     )
     fit = fit_forces(blocks, basis, n_members=spec.members, seed=spec.seed)
     networks, trained = train_committee(data, blocks, basis, fit, spec.network, spec.seed, announce)
-    potential = CoarsePotential(basis, _beginning(fit, basis, guess), data.baseline, networks)
+    first = CoarsePotential(basis, fit.coefficients, data.baseline, networks)
     targets = (
-        [target_of_frames(chunk, potential) for chunk in data.chunks]
-        if target is None
-        else [target]
+        [target_of_frames(chunk, first) for chunk in data.chunks] if target is None else [target]
     )
+    potential = first if guess is None else _better_start(first, guess, targets, data, spec)
     total = sum(block.matrix for block in blocks.values())
     variance = sum(b.square for b in blocks.values()) / sum(b.n for b in blocks.values())
     information = np.asarray(total) / variance
@@ -146,6 +145,7 @@ def fit_model(
         rows = rdf_errors(refined.measured[0], target, r, each)
         errors = {"integrated_dg": {f"{molarity_of(rdfs.box):.3g} mol/L": rows}}
         made = {**(made or {}), "rdfs": [path.name for path in rdfs.paths]}
+    trained = trained if refined.potential.networks else None
     model = _model(data, basis, fit, refined, errors, spec, output.name, made, trained)
     return save_coarse(model, output)
 
@@ -163,11 +163,38 @@ def _basis(data: IonData, spec: CoarseningSpec, guess: CoarsePotential | None) -
     )
 
 
-def _beginning(fit: Fit, basis: Basis, guess: CoarsePotential | None) -> FloatArray:
-    """Return where the polish begins: few forces alone are worse than the theory of the RDFs."""
-    if guess is None:
-        return fit.coefficients
-    return np.concatenate([guess.coefficients, fit.coefficients[basis.n_pair :]])
+def _better_start(
+    first: CoarsePotential,
+    guess: CoarsePotential,
+    targets: Sequence[Target],
+    data: IonData,
+    spec: CoarseningSpec,
+) -> CoarsePotential:
+    """Return where the polish begins: the matched forces, or pairs alone from the RDFs.
+
+    Few forces are worse than the theory of the RDFs. The pairs of that theory hold what many-body
+    terms do; with those of the forces beside them it would count twice.
+    """
+    size = first.basis.n_body
+    pairs = replace(first, coefficients=np.pad(guess.coefficients, (0, size)), networks=())
+    sampling = _sampling(data, spec)
+    scores = {}
+    for start in (first, pairs):
+        try:
+            scores[start] = refine(start, targets, sampling, iterations=0).score
+        except PhysicsCheckFailed:
+            scores[start] = float("inf")
+    return min(scores, key=lambda start: scores[start])
+
+
+def _sampling(data: IonData, spec: CoarseningSpec) -> Sampling:
+    return Sampling(
+        temperature=data.temperature,
+        time_ps=spec.polish_ps,
+        equilibration_ps=spec.polish_ps / 4,
+        replicas=max(2, spec.replicas),
+        seed=spec.seed,
+    )
 
 
 def _polish(
@@ -180,17 +207,10 @@ def _polish(
 ) -> Refined:
     """Return the polished potential; ``forces`` are the information and the minimum of the fit."""
     n = potential.basis.n_pair
-    sampling = Sampling(
-        temperature=data.temperature,
-        time_ps=spec.polish_ps,
-        equilibration_ps=spec.polish_ps / 4,
-        replicas=max(2, spec.replicas),
-        seed=spec.seed,
-    )
     return refine(
         potential,
         targets,
-        sampling,
+        _sampling(data, spec),
         iterations=spec.iterations,
         force_information=forces[0][:n, :n],
         force_minimum=forces[1],
