@@ -1,6 +1,6 @@
 """The error of a label, measured: what each numerical setting costs and what it changes.
 
-One small frame is labelled with settings that differ from the chosen ones in one respect at a
+One small frame is labelled with settings that differ from those given in one respect at a
 time, each at two positions relative to the grid, so that for every variant
 
     noise = rms(F(0) - F(u)) / sqrt(2)         scatter of a force component with the grid (egg-box)
@@ -103,7 +103,7 @@ def limit_of(settings: Cp2kSettings) -> Variant:
 
 
 def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
-    """Return the chosen settings first, then what differs from them in one respect each.
+    """Return the settings as given first, then what differs from them in one respect each.
 
     Plain 1/r exchange is among them only where the box is large enough for it.
     """
@@ -116,7 +116,7 @@ def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
 
     shorter = round(0.8 * exchange_range(atoms, settings), 3)
     variants = [
-        Variant("chosen", settings),
+        Variant("settings as given", settings),
         changed("one position on the grid", translations=1),
         changed("four positions on the grid", translations=4),
         changed("cutoff 600 Ry", cutoff_ry=600.0),
