@@ -32,7 +32,7 @@ from bjerrum.coarse.simulate import (
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.properties.kirkwood_buff_rdf import read_partial_rdfs
-from bjerrum.trajectory import iterate_frames
+from bjerrum.trajectory import iterate_frames, without_marked
 from bjerrum.units import bjerrum_length
 
 PAIRS: Final = ("cc", "ca", "aa")
@@ -78,9 +78,10 @@ def references_of(
     """
     groups: dict[IonBox, list[tuple[FloatArray, str]]] = {}
     for path, topology in zip(paths, topologies, strict=True):
-        for chunk in iterate_frames(
+        chunks = iterate_frames(
             path, topology=topology, elements=_NAMES if topology else None, stride=stride
-        ):
+        )
+        for chunk in without_marked(chunks):
             late = np.ones(chunk.n_frames, bool)
             if chunk.times_ps is not None:
                 late = np.asarray(chunk.times_ps) >= skip_ps

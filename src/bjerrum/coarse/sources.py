@@ -20,7 +20,7 @@ from ase.data import atomic_numbers
 from bjerrum.dataset import BLOCK_KEYS
 from bjerrum.errors import FrameError, InputError
 from bjerrum.estimate import FloatArray
-from bjerrum.trajectory import iterate_frames
+from bjerrum.trajectory import iterate_frames, without_marked
 from bjerrum.units import KJ_PER_MOL_IN_EV
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def iterate_forces(
     model     computes the forces where the trajectory has none
     stride    every ``stride``-th frame
     skip_ps   left out at the beginning of a trajectory that knows its times
+    Frames that the watchdog of the dynamics marked are left out.
     Raises InputError for a trajectory without forces (and no model), FrameError for damaged frames.
     """
     if stride < 1:
@@ -151,7 +152,7 @@ def _computed(
 ) -> Iterator[ForceFrames]:
     force, number = None, 0
     chunks = iterate_frames(path, topology=topology, stride=stride, chunk_frames=CHUNK_FRAMES)
-    for chunk in chunks:
+    for chunk in without_marked(chunks):
         late = np.ones(chunk.n_frames, bool)
         if chunk.times_ps is not None:
             late = np.asarray(chunk.times_ps) >= skip_ps
