@@ -42,6 +42,8 @@ OFFSET: Final = (0.27, 0.41, 0.16)
 
 DIFFERENCE_ANGSTROM: Final = 0.004
 
+CUTOFFS_RY: Final = (600.0, 800.0, 1200.0)
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -119,8 +121,11 @@ def variants_of(settings: Cp2kSettings, atoms: Atoms) -> list[Variant]:
         Variant("settings as given", settings),
         changed("one position on the grid", translations=1),
         changed("four positions on the grid", translations=4),
-        changed("cutoff 600 Ry", cutoff_ry=600.0),
-        changed("cutoff 1200 Ry", cutoff_ry=1200.0),
+        *(
+            changed(f"cutoff {cutoff:g} Ry", cutoff_ry=cutoff)
+            for cutoff in CUTOFFS_RY
+            if cutoff != settings.cutoff_ry
+        ),
         changed("relative cutoff 60 Ry", rel_cutoff_ry=60.0),
         changed("smoothing NN10", smoothing="nn10", translations=1),
         changed("smoothing NN4, 1200 Ry", smoothing="nn4", cutoff_ry=1200.0, translations=1),

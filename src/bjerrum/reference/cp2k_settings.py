@@ -81,7 +81,7 @@ class Cp2kSettings(Spec):
 
     method: Method = "dc-r2scan"
     basis: BasisName = "DZVP-MOLOPT-SR"
-    cutoff_ry: Annotated[float, Field(ge=100, le=5000)] = 800.0
+    cutoff_ry: Annotated[float, Field(ge=100, le=5000)] = 1200.0
     rel_cutoff_ry: Annotated[float, Field(ge=20, le=500)] = 40.0
     n_grids: Annotated[int, Field(ge=1, le=8)] = 5
     eps_default: Tolerance = 1e-8
