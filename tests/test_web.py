@@ -63,14 +63,14 @@ PAGES = ("/", "/salts/LiCl", "/salts/MgCl2", "/compare", "/estimates", "/estimat
 
 
 def inline_code(text):
-    """Return scripts without a source and attributes that a browser would run."""
+    """Return scripts and styles in the page, and attributes that a browser would run or apply."""
     found = []
 
     class Parser(HTMLParser):
         def handle_starttag(self, tag, attributes):
             given = dict(attributes)
-            found.extend(name for name in given if name.startswith("on"))
-            if tag == "script" and "src" not in given:
+            found.extend(name for name in given if name.startswith("on") or name == "style")
+            if tag == "style" or (tag == "script" and "src" not in given):
                 found.append(tag)
 
     Parser().feed(text)
@@ -84,7 +84,8 @@ def test_pages_are_there_and_closed_to_the_outside(client, path):
     assert "http" not in answer.text.replace("https://doi.org/", "")  # nothing from elsewhere
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
-    assert "script-src 'self';" in policy
+    assert "script-src 'self'; style-src 'self';" in policy
+    assert "unsafe" not in policy
     assert inline_code(answer.text) == []
     assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -331,20 +332,33 @@ def until(page, condition):
     raise AssertionError(condition)
 
 
-def test_the_overview_loads_fast_and_filters(page, address):
-    page.goto(address + "/")  # the first one warms the server up
-    page.goto(address + "/")
+def first_paint(page, url):
+    """Return milliseconds until something is on the screen, and processor seconds of the page."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(url)
     entry = "performance.getEntriesByName('first-contentful-paint')[0]"
     until(page, f"{entry} !== undefined")
-    paint = page.evaluate(f"{entry}.startTime")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    work = next(one["value"] for one in metrics if one["name"] == "ThreadTime")
+    return page.evaluate(f"{entry}.startTime"), work
+
+
+def test_the_overview_loads_fast_and_filters(page, address):
+    first_paint(page, address + "/")  # warms the server up
+    paint = [first_paint(page, address + "/") for _ in range(3)]
+    work = [seconds for _, seconds in paint]
+    print(f"first paint {min(paint)[0]:.0f} ms, of it work of the page {1e3 * min(work):.0f} ms")
+    assert min(work) < 0.5  # of a processor: what others do on this machine is not counted
+    assert min(paint)[0] < 60_000
     loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.decodedBodySize)")
-    print(f"first paint {paint:.0f} ms")
-    assert paint < 60_000  # < 1000 on a machine that does nothing else; here others work too
     assert sum(loaded) < 100_000  # no library is loaded before the first paint
     assert "10,0" in page.inner_text(".lead").replace("\u202f", ",").replace("\u2009", ",")
     page.get_by_role("button", name="g(r)").or_(page.locator("[data-quantity=rdf]")).first.click()
     assert "1 of" in page.inner_text("#said") or "2 of" in page.inner_text("#said")
     assert page.locator("a.tile.l0").count() >= 3
+    assert_narrow(page)
 
 
 def test_a_salt_is_drawn_filtered_and_downloaded(page, address):
@@ -367,6 +381,7 @@ def test_a_salt_is_drawn_filtered_and_downloaded(page, address):
     lines = content.splitlines()[1:]
     assert lines
     assert all(line.startswith("LiCl,") and ",viscosity," in line for line in lines)
+    assert_narrow(page)
     page.locator("#table tbody a").first.click()
     page.wait_for_url("**/estimates/*")
     assert "Where it comes from" in page.inner_text("main")
@@ -381,6 +396,27 @@ def test_models_are_compared(page, address):
     until(page, "document.querySelectorAll('.panel[data-drawn]').length === 2")
     assert page.locator("#deviations tbody tr").count() == 4  # two salts, two models
     assert set(page.locator("#deviations td:first-child").all_inner_texts()) == {"NaCl", "KBr"}
+    assert_plotly_is_styled_by_a_file(page)
+    assert_narrow(page)
+
+
+def assert_plotly_is_styled_by_a_file(page):
+    """The page's policy forbids styles in the page; plotly's rules are there all the same."""
+    style = "getComputedStyle(document.querySelector('.js-plotly-plot .main-svg'))"
+    assert page.evaluate(f"{style}.position") == "absolute"
+    assert page.evaluate(f"{style}.pointerEvents") == "none"
+    bar = "document.querySelector('.js-plotly-plot .modebar')"
+    assert page.evaluate(f"getComputedStyle({bar}).position") == "absolute"
+    assert page.evaluate("document.querySelectorAll('style').length") == 0
+    image = "Plotly.toImage(document.querySelector('.js-plotly-plot'), {format: 'png'})"
+    assert page.evaluate(f"{image}.then((data) => data.length)") > 5000
+
+
+def assert_narrow(page):
+    """A narrow screen needs no sideways scrolling."""
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
 def test_a_box_is_shown_and_turned_by_keys(page, address):
@@ -416,19 +452,30 @@ def test_everything_is_reached_by_keyboard(page, address):
 
 
 def test_evil_names_run_nothing(page, address):
-    for path in ("/", "/salts/NaBr", "/compare?salt=NaBr", "/estimates?salt=NaBr"):
+    for path in ("/", "/estimates?salt=NaBr", "/salts/NaBr", "/compare?salt=NaBr"):
         page.goto(address + path)
         page.wait_for_timeout(800)
+        if path.startswith("/estimates"):
+            assert_narrow(page)
         assert "pwned" not in page.title()
         assert page.locator("img").count() == 0
 
 
-@pytest.mark.parametrize("path", ["/", "/salts/LiCl", "/compare", "/estimates"])
-def test_narrow_screens_need_no_sideways_scrolling(page, address, path):
-    page.set_viewport_size({"width": 375, "height": 800})
-    page.goto(address + path)
-    page.wait_for_timeout(500)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+def test_a_style_in_the_page_is_refused(chromium, address):
+    """What the policy is for: an element with a style of its own stays as it was."""
+    with chromium.new_context() as context:
+        opened, said = context.new_page(), []
+        opened.on("console", lambda message: said.append(message.text))
+        opened.goto(address + "/")
+        opened.evaluate(
+            "document.body.insertAdjacentHTML('beforeend', "
+            "'<p id=x style=\\'color:rgb(1,2,3)\\'>a</p><style>#x{margin:77px}</style>')"
+        )
+        colour = opened.evaluate("getComputedStyle(document.getElementById('x')).color")
+        margin = opened.evaluate("getComputedStyle(document.getElementById('x')).marginTop")
+    assert colour != "rgb(1, 2, 3)"
+    assert margin != "77px"
+    assert sum("Content Security Policy" in text for text in said) >= 2
 
 
 def test_plotly_is_served_whole(client):

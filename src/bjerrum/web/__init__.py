@@ -6,6 +6,7 @@ pages     HTML
 series    what the figures show
 security  headers, token, hosts
 assets    style, scripts, libraries, all from this package and plotly's
+plotly_style  plotly's own style, taken out of its script
 """
 
 from bjerrum.web.app import create_app

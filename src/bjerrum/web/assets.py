@@ -11,6 +11,7 @@ import plotly
 from plotly.offline import get_plotlyjs
 
 from bjerrum import __version__
+from bjerrum.web.plotly_style import plotly_style
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Asset:
 
 
 PLOTLY: Final = f"plotly-{plotly.__version__}.js"
+PLOTLY_STYLE: Final = f"plotly-{plotly.__version__}.css"
 _FILES: Final = {
     "page.css": "text/css",
     "common.js": "text/javascript",
@@ -42,6 +44,8 @@ def asset(name: str) -> Asset | None:
     """Return the asset of that name, None where there is none."""
     if name == PLOTLY:
         return Asset(get_plotlyjs().encode("utf-8"), "text/javascript")
+    if name == PLOTLY_STYLE:
+        return Asset(plotly_style().encode("utf-8"), "text/css")
     if name not in _FILES:
         return None
     folder = resources.files("bjerrum.web") / "static"

@@ -16,7 +16,8 @@ from bjerrum.database.queries import Filter, list_estimates, list_runs, show_est
 from bjerrum.report import rounding
 from bjerrum.system import IONS, SALTS, Salt
 from bjerrum.web.api import Chosen, Formula, Key, Opened
-from bjerrum.web.assets import PLOTLY, VERSION
+from bjerrum.web.assets import PLOTLY, PLOTLY_STYLE, VERSION
+from bjerrum.web.plotly_style import style_marks
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -179,7 +180,7 @@ def _environment() -> Environment:
         ),
         version=__version__,
         assets=VERSION,
-        plotly=PLOTLY,
+        plotly={"script": PLOTLY, "style": PLOTLY_STYLE, "marks": style_marks()},
         quantities=QUANTITIES,
         ions=IONS,
     )

@@ -20,7 +20,7 @@ LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
         "img-src 'self' data: blob:; connect-src 'self'; worker-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
     ),
@@ -31,7 +31,7 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""``style-src 'unsafe-inline'`` is for plotly, which styles its own elements."""
+"""Neither scripts nor styles in the page itself; plotly's are a file, see :mod:`.plotly_style`."""
 
 
 class Guard:
