@@ -12,7 +12,6 @@ PS_PER_FRAME = 0.08
 TITLE = ("head", "line")
 MODELS = {
     "compare-4M.json": "4 mol/L, forces and published g(r)",
-    "compare-4M-own.json": "4 mol/L, forces and own g(r)",
     "compare-mixed.json": "three concentrations, forces and published g(r)",
 }
 """Files of comparisons and what their models were made from."""

@@ -40,7 +40,7 @@ MOLARITY: Final = 2.47
 SERIES: Final = (0.5, 1.0, 1.5, 2.0, 2.5)
 SERIES_PS: Final = 300.0
 """Of each of 16 replicas: errors of d ln a/d ln c then stay below 0.03."""
-ERROR_PS: Final = 60.0
+ERROR_PS: Final = 40.0
 ERROR_TARGET: Final = 0.05
 """Angstrom, of the integrated error of g(r), for which CPU hours are told."""
 PUBLISHED_FRICTION_PER_PS: Final = 20.0
