@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bjerrum.coarse.basis import Basis
+from bjerrum.coarse.basis import Basis, force_columns
 from bjerrum.coarse.crystal import STRETCHES, crystal_run, ordered_part, rock_salt
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.simulate import shaken_lattice
@@ -47,6 +47,18 @@ def test_strong_attraction_keeps_a_crystal_and_weak_does_not(dielectric, verdict
     assert run.verdict == verdict
     assert len(run.course) == STRETCHES
     assert run.to_json()["experimental_lattice_constant_angstrom"] == pytest.approx(5.64, abs=0.01)
+
+
+def test_forces_in_a_crystal_are_those_of_all_its_neighbours():
+    """Rock salt has 80 ions within 7 angstrom: none may be left out of the three-body terms."""
+    basis = Basis(elements=("Cl", "Na"), pair_start=(3.4, 2.7, 3.4), spacing=0.5, n_radial=3)
+    coefficients = np.random.default_rng(1).normal(0, 1e-3, basis.n_coefficients)
+    potential = CoarsePotential(basis, coefficients, ScreenedCoulomb.of({}, 72.0))
+    box, places = rock_salt(IONS, 3, CONSTANT, 4.0)
+    places = places + np.random.default_rng(2).uniform(-0.1, 0.1, places.shape)
+    found = potential.engine(box.symbols, box.edges).forces(places)[0]
+    expected = force_columns(basis, box.symbols, box.edges, places) @ coefficients
+    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def test_denser_than_the_crystal_is_refused():

@@ -177,8 +177,8 @@ def crystal_table() -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(DATA.glob("crystal-*.json")):
-        data = _read(path.name)
-        for run in data["runs"] if data else []:
+        data = _read(path.name) or {"model": "", "runs": []}
+        for run in data["runs"]:
             found = run["lattice_constant_angstrom"]
             rows.append(
                 f"| {data['model']} | {run['start']} | {run['concentration_mol_per_L']:g} "

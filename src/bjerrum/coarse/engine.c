@@ -10,6 +10,7 @@
 
 #define MAX_MOMENTS 32 /* elements x radial functions of the three-body terms */
 #define MAX_RADIAL 8
+#define MAX_NEAR 256 /* neighbours inside the body cutoff; rock salt has 80 within 7 angstrom */
 
 typedef struct {
     int64_t n, n_kinds;
@@ -137,8 +138,11 @@ static void pair_forces(const setup_t *s, work_t *w, const double *x, double *f,
             f[3 * j + 1] += slope * dy;
             f[3 * j + 2] += slope * dz;
             if (r < closest[pair]) closest[pair] = r;
-            if (r < body && w->n_near[i] < w->near_capacity && w->n_near[j] < w->near_capacity)
+            if (r >= body) continue;
+            if (w->n_near[i] < w->near_capacity && w->n_near[j] < w->near_capacity)
                 note_near(w, i, j, dx / r, dy / r, dz / r, r);
+            else
+                energy = fx = NAN; /* no room: far denser than any crystal */
         }
         f[3 * i] -= fx, f[3 * i + 1] -= fy, f[3 * i + 2] -= fz;
     }
@@ -302,7 +306,7 @@ static int new_work(const setup_t *s, work_t *w) {
     memset(w, 0, sizeof *w);
     const int64_t n = s->n;
     w->capacity = 32 * n + 64;
-    w->near_capacity = n - 1 < 64 ? (n > 1 ? n - 1 : 1) : 64;
+    w->near_capacity = n - 1 < MAX_NEAR ? (n > 1 ? n - 1 : 1) : MAX_NEAR;
     w->begin = malloc((n + 1) * sizeof *w->begin);
     w->second = malloc(w->capacity * sizeof *w->second);
     w->reference = malloc(3 * n * sizeof(double));
