@@ -1,11 +1,19 @@
-"""A real Slurm of one node on this machine, in a folder of its own; needs root and munge."""
+"""A real Slurm of one node on this machine, in a folder of its own; needs root and munge.
+
+    python tests/slurm_site.py --slots 8 COMMAND ARGUMENTS...
+
+runs a command beside one, as ``bjerrum bench store --profile`` needs it, and ends it afterwards.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -147,3 +155,22 @@ class Site:
                 process.kill()
                 process.wait()
         os.environ.pop("SLURM_CONF", None)
+
+
+def main() -> int:
+    """Run the command of the arguments beside a Slurm; return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bjerrum-slurm-") as folder:
+        site = Site(Path(folder) / "site", slots=given.slots)
+        try:
+            site.start()
+            return subprocess.run(given.command, check=False).returncode
+        finally:
+            site.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -353,12 +353,13 @@ def test_a_tethered_program_ends_with_its_parent(tmp_path):
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
-    graph = diamond(3)
+    """By a day, to and fro, beside a limit of ten minutes for a step."""
+    graph, limited = diamond(3), ONE.model_copy(update={"timeout_hours": 1 / 6})
     drive(graph, tmp_path / "calm")
     jumps = iter(range(10**6))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 86400 * (-1) ** next(jumps))
-    found = drive(graph, tmp_path / "jumping")
+    found = drive(graph, tmp_path / "jumping", limited)
     assert not found.failed
     drive(graph, tmp_path / "jumping")
     assert set(begun(tmp_path / "jumping").values()) == {1}
@@ -404,7 +405,7 @@ def test_a_read_only_folder(tmp_path):
     graph = diamond(1)
     found = drive(graph, tmp_path)
     (failure,) = found.failed.values()
-    assert failure.kind == "input"
+    assert (failure.kind, failure.attempts) == ("input", 1)
     assert "cannot be written" in failure.reason
 
 

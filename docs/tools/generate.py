@@ -20,6 +20,7 @@ import bjerrum
 import coarse_tables
 import dynamics_tables
 import label_tables
+import store_tables
 import training_tables
 from bjerrum.cli import app
 from bjerrum.configuration import RunConfig
@@ -343,6 +344,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "errors": error_classes,
     **label_tables.TABLES,
     **training_tables.TABLES,
+    **store_tables.TABLES,
     **dynamics_tables.TABLES,
     **coarse_tables.TABLES,
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bjerrum import __version__
 from bjerrum.execution.driver import Drive
 from bjerrum.execution.journal import read_journal
 from bjerrum.execution.pool import LocalPool
@@ -50,12 +52,17 @@ def bench_store(
     finished  steps of a campaign that is planned again
     slurm     a site: also ``tasks`` through pilot jobs
     """
+    from bjerrum.bench.overhead import processor_name  # brings torch, which no worker needs
+
     with tempfile.TemporaryDirectory(prefix="bjerrum-bench-") as name:
         folder = Path(name)
         overhead = overhead_ms(folder / "overhead", steps, announce)
         processor = processor_ms(folder / "processor", steps, announce)
         replanned = replan_seconds(folder / "finished", finished, announce)
         details: dict[str, Any] = {
+            "machine": processor_name(),
+            "load_average": os.getloadavg()[0],
+            "code_version": __version__,
             "overhead_limit_ms": OVERHEAD_LIMIT_MS,
             "processor_ms": processor,
             "replanned_steps": finished,
@@ -102,12 +109,18 @@ def processor_ms(root: Path, n: int, announce: Announce) -> float:
     """
     used = []
     for name, steps in (("few", _WARM_UP), ("many", n + _WARM_UP)):
-        begin = sum(os.times()[:4])
+        begin = _processor_seconds()
         (root / name).mkdir(parents=True)
         pool = LocalPool(LocalProfile(workers=1, tie_to_cores=False))
         Drive(chain(steps), Store(root / name), pool, announce).run()
-        used.append(sum(os.times()[:4]) - begin)
+        used.append(_processor_seconds() - begin)
     return 1e3 * (used[1] - used[0]) / n
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of this process and of those that it has waited for."""
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in found)
 
 
 def replan_seconds(root: Path, n: int, announce: Announce) -> tuple[float, float]:
