@@ -19,7 +19,8 @@ from nequip.model import NequIPGNNModel
 
 from bjerrum import __version__
 from bjerrum.bench.arithmetic import best_rate, operations
-from bjerrum.bench.overhead import memory_of, processor_name, python_overhead
+from bjerrum.bench.machine import processor_name
+from bjerrum.bench.overhead import memory_of, python_overhead
 from bjerrum.dynamics.inner_fit import sample
 from bjerrum.dynamics.integrators import State, langevin_step, maxwell_boltzmann, start
 from bjerrum.dynamics.multiple import multiple_step

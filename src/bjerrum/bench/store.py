@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bjerrum import __version__
+from bjerrum.bench.machine import processor_name
 from bjerrum.execution.driver import Drive
 from bjerrum.execution.journal import read_journal
 from bjerrum.execution.pool import LocalPool
@@ -52,8 +53,6 @@ def bench_store(
     finished  steps of a campaign that is planned again
     slurm     a site: also ``tasks`` through pilot jobs
     """
-    from bjerrum.bench.overhead import processor_name  # brings torch, which no worker needs
-
     with tempfile.TemporaryDirectory(prefix="bjerrum-bench-") as name:
         folder = Path(name)
         overhead = overhead_ms(folder / "overhead", steps, announce)
