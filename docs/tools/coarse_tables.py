@@ -142,34 +142,6 @@ def noise_table() -> str:
     return "\n".join([*rows, "", note])
 
 
-def network_table() -> str:
-    """Return the variance that each form of the potential explains of left-out trajectories."""
-    data = _read("network.json")
-    if data is None:
-        return "*Not measured yet.*"
-    rows = ["| form | explained variance of left-out trajectories |", "|---|---|"]
-    for name, row in data["explained_variance_left_out"].items():
-        rows.append(f"| {name} | {_percent(row)} |")
-    gains, bodies = data["gain_of_network"], data["gain_of_three_body_terms"]
-    rows += [
-        f"| gain of the network over pairs | {_percent(gains['pairs'])} |",
-        f"| gain of the three-body terms over pairs | {_percent(bodies)} |",
-        f"| gain of the network over both | {_percent(gains['three-body'])} |",
-    ]
-    form = data["form"]["form"]
-    note = (
-        f"{data['n_frames']} frames; network of {form['n_layers']} layers, l = {form['l_max']}, "
-        f"{form['n_features']} features, {form['cutoff_angstrom']:g} Å; a training takes "
-        f"{data['cpu_seconds_of_a_training']:.0f} CPU seconds."
-    )
-    return "\n".join([*rows, "", note])
-
-
-def _percent(row: dict[str, Any]) -> str:
-    error = "" if row["standard_error"] is None else f" ± {100 * row['standard_error']:.2f}"
-    return f"{100 * row['value']:.2f}{error} %"
-
-
 def crystal_table() -> str:
     """Return what became of crystals and of supersaturated solutions."""
     rows = [
@@ -203,7 +175,6 @@ TABLES = {
     "coarse pmf": pmf_table,
     "coarse bench": bench_table,
     "coarse noise": noise_table,
-    "coarse network": network_table,
     "coarse crystal": crystal_table,
 }
 """What stands for ``<!-- generated: NAME -->``."""
