@@ -42,10 +42,10 @@ def compare(database: Database, where: Filter, *, limit: int = 2000) -> list[Row
     for estimate in estimates:
         key = _place(estimate)
         if key not in rows:
-            found[key] = _published(estimate)
+            measured = found[key] = _published(estimate)
             rows[key] = {
                 **dict(zip(PLACE, key, strict=True)),
-                "experiment": found[key].to_json() if found[key] else None,
+                "experiment": measured.to_json() if measured else None,
                 "estimates": [],
             }
         rows[key]["estimates"].append(
@@ -81,7 +81,7 @@ def overview(database: Database) -> Row:
         }
 
 
-def _counts(connection: Connection, query: Select[tuple[str, str]]) -> list[Row]:
+def _counts(connection: Connection, query: Select[str, str]) -> list[Row]:
     """Return how often each salt and quantity of a query comes up."""
     grouped = query.add_columns(func.count()).group_by(*query.selected_columns)
     return [{"salt": s, "quantity": q, "n": n} for s, q, n in connection.execute(grouped)]
