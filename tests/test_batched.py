@@ -12,7 +12,7 @@ from bjerrum.potential.model import load_model
 from bjerrum.potential.repulsion import Repulsion
 from conftest import water_box
 
-WALL = Repulsion(((("Cl", "Li"), 2.5), (("H", "O"), 1.1)), 1.0)
+WALL = Repulsion(((("Cl", "Li"), 2.5), (("H", "O"), 1.1)), 1.0, ((("H", "O"), (1.1, 1.4)),), 1.5)
 
 
 def test_a_batch_of_unlike_boxes_is_each_of_them_alone(tiny_model):

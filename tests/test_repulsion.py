@@ -21,7 +21,12 @@ from bjerrum.potential.model import load_model
 from bjerrum.potential.repulsion import Repulsion, fit_repulsion
 from conftest import water_box
 
-WALL = Repulsion(((("Cl", "Li"), 2.2), (("H", "O"), 0.85), (("Li", "Li"), 2.5)), strength=2.0)
+WALL = Repulsion(
+    ((("Cl", "Li"), 2.2), (("H", "O"), 0.85), (("Li", "Li"), 2.5)),
+    strength=2.0,
+    gaps=((("H", "O"), (1.13, 1.3)),),
+    gap_height=1.5,
+)
 
 
 def naive(symbols, r, outer, strength):
@@ -47,12 +52,59 @@ def test_a_pair_has_the_universal_energy(r):
     assert energy == pytest.approx(naive(("Li", "Cl"), r, 2.2, 2.0), rel=2e-3, abs=1e-12)
 
 
-def test_forces_are_the_gradient_in_a_crowd():
+@pytest.mark.parametrize("r", [1.0, 1.13, 1.16, 1.215, 1.28, 1.3, 1.4])
+def test_a_bar_stands_between_bonds_and_hydrogen_bonds(r):
+    """Its height in the middle, nothing outside; the compiled form and the gradient agree."""
+    from bjerrum.potential.fused.coulomb import BoundWall
+
+    positions = np.array([[0.0, 0, 0], [0.6 * r, 0, 0.8 * r]])
+    result = WALL.bind(["O", "H"], 20 * np.eye(3))(positions)
+    u = min(max((r - 1.13) / 0.17, 0.0), 1.0)
+    assert result.energy == pytest.approx(1.5 * 64 * u**3 * (1 - u) ** 3, abs=1e-12)
+    if r == 1.215:
+        assert result.energy == pytest.approx(1.5)
+    if r in (1.0, 1.13, 1.3, 1.4):
+        assert np.abs(result.forces).max() < 1e-12
+    wall = BoundWall(WALL, ["H", "O"])
+    assert wall.reach == 1.3
+    first, second = np.array([0, 1]), np.array([1, 0])
+    pairs = (first, second, np.zeros((2, 3)))
+    energy, forces, virial = wall.evaluate(np.array([1, 0], dtype=np.int32), positions, pairs)
+    assert energy == pytest.approx(result.energy, abs=1e-12)
+    np.testing.assert_allclose(forces, result.forces, atol=1e-10)
+    np.testing.assert_allclose(virial, np.outer(positions[1], result.forces[1]), atol=1e-10)
+
+
+def water(bond, other):
+    """Return two atoms O and H at a bond, and a second H at another distance."""
+    return Atoms("OH2", [[0, 0, 0], [bond, 0, 0], [0, other, 0]], cell=[9] * 3, pbc=True)
+
+
+@pytest.mark.parametrize(
+    ("distances", "expected"),
+    [
+        ([(0.97, 1.8)], (1.13, 1.3)),
+        ([(1.10, 1.36)], (1.13, 1.3)),
+        ([(1.15, 1.36)], (1.15, 1.3)),
+        ([(0.97, 1.8), (0.99, 1.27)], (1.13, 1.27)),
+        ([(1.17, 1.24)], None),  # protons on their way: nothing is left out
+    ],
+)
+def test_the_bar_stands_only_where_no_data_are(distances, expected):
+    frames = [water(*each) for each in distances]
+    gaps = dict(fit_repulsion(frames, ("H", "O"), 1.0).gaps)
+    assert gaps.get(("H", "O")) == (None if expected is None else pytest.approx(expected))
+    without = [Atoms("Li", cell=[9] * 3, pbc=True)]
+    assert fit_repulsion(without, ("H", "Li", "O"), 1.0).gaps == ()
+
+
+@pytest.mark.parametrize("bond", [0.7, 1.18])
+def test_forces_are_the_gradient_in_a_crowd(bond):
     random = np.random.default_rng(1)
-    symbols = ["Li"] * 6 + ["Cl"] * 6 + ["O", "H"]
+    symbols = ["Li"] * 6 + ["Cl"] * 6 + ["O", "H"]  # the pair inside the wall, then on the bar
     cell = np.array([[5.0, 0, 0], [1.0, 5.0, 0], [0, 0.5, 5.0]])
     positions = random.uniform(0, 1, (14, 3)) @ cell
-    positions[-1] = positions[-2] + [0.7, 0, 0]
+    positions[-1] = positions[-2] + [bond, 0, 0]
     forces = WALL.bind(symbols, cell)
     result = forces(positions)
     assert np.abs(result.forces.sum(axis=0)).max() < 1e-9
@@ -97,6 +149,9 @@ def test_the_wall_is_written_and_read():
     for data in ({}, {**WALL.to_json(), "kind": "lj"}, {**WALL.to_json(), "strength": "x"}):
         with pytest.raises(InputError):
             Repulsion.from_json(data)
+    for gap in ([1.3, 1.1], [1.1], "x"):
+        with pytest.raises(InputError):
+            Repulsion.from_json({**WALL.to_json(), "gaps_angstrom": {"H-O": gap}})
     for bad in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(InputError, match="positive"):
             Repulsion(((("Li", "Li"), bad),))
@@ -145,3 +200,7 @@ def test_the_inside_of_two_walls_is_the_shorter_distance_of_each_pair():
     assert both == Repulsion(((("Cl", "O"), 2.9), (("Li", "O"), 1.7), (("O", "O"), 2.4)), 2.0)
     assert other.inside(one).outer == both.outer
     assert one.inside(one) == one
+    wide = Repulsion((), gaps=((("H", "O"), (1.13, 1.3)),))
+    narrow = Repulsion((), gaps=((("H", "O"), (1.15, 1.29)),))
+    assert wide.inside(narrow).gaps == narrow.inside(wide).gaps == narrow.gaps
+    assert wide.inside(one).gaps == one.inside(wide).gaps == ()

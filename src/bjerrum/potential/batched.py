@@ -219,6 +219,10 @@ class _BatchedWall:
                 i, j = elements.index(a), elements.index(b)
                 outer[i, j] = outer[j, i] = r
         self._outer = torch.from_numpy(outer).to(device)
+        nothing = np.zeros((len(elements), len(elements), 2))
+        gaps = nothing if wall is None else repulsion.gap_table(wall, list(elements))
+        self._gaps = torch.from_numpy(gaps).to(device)
+        self._height = 0.0 if wall is None else wall.gap_height
         numbers = [float(atomic_numbers[element]) for element in elements]
         self._numbers = torch.tensor(numbers, dtype=torch.float64, device=device)
         self._strength = 0.0 if wall is None else wall.strength
@@ -229,6 +233,24 @@ class _BatchedWall:
         self, edges: torch.Tensor, types: torch.Tensor, batch: torch.Tensor, n_systems: int
     ) -> torch.Tensor:
         """Return the energy of each box, eV."""
+        pressed = self._pressed(edges, types, batch, n_systems)
+        return pressed + self._between(edges, types, batch, n_systems)
+
+    def _between(
+        self, edges: torch.Tensor, types: torch.Tensor, batch: torch.Tensor, n_systems: int
+    ) -> torch.Tensor:
+        gaps, square = self._gaps[types[0], types[1]], (edges**2).sum(-1)
+        near = (square > gaps[:, 0] ** 2) & (square < gaps[:, 1] ** 2)
+        r, (low, high) = edges[near].norm(dim=1), gaps[near].T
+        u = (r - low) / (high - low)
+        energy = 0.5 * self._height * 64 * (u * (1 - u)) ** 3
+        return torch.zeros(n_systems, dtype=r.dtype, device=r.device).index_add(
+            0, batch[near], energy
+        )
+
+    def _pressed(
+        self, edges: torch.Tensor, types: torch.Tensor, batch: torch.Tensor, n_systems: int
+    ) -> torch.Tensor:
         outer = self._outer[types[0], types[1]]
         near = (edges**2).sum(-1) < outer**2
         r, limit = edges[near].norm(dim=1), outer[near]

@@ -97,7 +97,7 @@ def _pass(forces: ForceFunction, atoms: Atoms, oxygen: int, hydrogen: int) -> fl
     axis = atoms.get_distance(oxygen, hydrogen, mic=True, vector=True)
     axis = axis / np.linalg.norm(axis)
     energies = []
-    for length in np.arange(_BOND, _LONGEST_ANGSTROM, 0.1):
+    for length in np.arange(_BOND, _LONGEST_ANGSTROM, 0.05):
         positions = atoms.positions.copy()
         positions[hydrogen] = positions[oxygen] + length * axis
         energies.append(forces(positions).energy)

@@ -66,10 +66,10 @@ def contact_check(model: Model) -> Check:
 
 
 def with_safe_contacts(model: Model, wall: Repulsion) -> Model:
-    """Return the model with the weakest wall that makes every contact safe; as it is if it is safe.
+    """Return the model with the bars of the wall, and the weakest wall that makes contacts safe.
 
     wall  its strength is replaced by the least of 1, 2, 4, 8, 16 that will do; if none will, by the
-          last, and the model fails the gate
+          last, and the model fails the gate. If every contact is safe, only its bars are kept.
     """
     unit, needed = replace(wall, strength=1.0), 0.0
     for pair in contact_pairs(model):
@@ -80,6 +80,8 @@ def with_safe_contacts(model: Model, wall: Repulsion) -> Model:
             ratio = missing[is_missing] / np.maximum(given[is_missing], 1e-9)
             needed = max(needed, float(ratio.max()))
     if needed == 0:
-        return model
+        if model.repulsion is not None or not wall.gaps:
+            return model
+        return replace(model, repulsion=replace(wall, outer=()))
     strength = next((s for s in _STRENGTHS if s >= needed), _STRENGTHS[-1])
     return replace(model, repulsion=replace(wall, strength=strength))

@@ -134,12 +134,15 @@ def export_lammps(model: Model, atoms: Atoms, folder: Path) -> list[Path]:
 
 
 def _wall_pairs(model: Model, elements: list[str]) -> list[tuple[int, int, str, float]]:
-    """Return types, name and outer distance of each pair that has a wall."""
+    """Return types, name and outer distance of each pair that has a wall or a bar."""
     assert model.repulsion is not None
     index = {element: k for k, element in enumerate(elements, 1)}
+    reach = dict(model.repulsion.outer)
+    for pair, (_, high) in model.repulsion.gaps:
+        reach[pair] = max(high, reach.get(pair, high))
     return [
         (min(index[a], index[b]), max(index[a], index[b]), f"{a}-{b}", outer)
-        for (a, b), outer in model.repulsion.outer
+        for (a, b), outer in sorted(reach.items())
     ]
 
 

@@ -301,10 +301,14 @@ def _rmse_text(errors: dict[str, Any]) -> str:
 def _wall_text(card: ModelCard) -> str:
     if card.repulsion is None:
         return "none needed"
-    return (
-        f"ZBL, {card.repulsion['strength']:g} times, inside the shortest distances of the data "
-        "(see model.json)"
+    wall = Repulsion.from_json(card.repulsion)
+    bars = "".join(
+        f"; a bar of {wall.gap_height:g} eV between {low:.2f} and {high:.2f} angstrom of "
+        f"{'-'.join(pair)}, where no data are"
+        for pair, (low, high) in wall.gaps
     )
+    inside = f"ZBL, {wall.strength:g} times, inside the shortest distances of the data"
+    return (inside if wall.outer else "no wall needed") + bars + " (see model.json)"
 
 
 def _limits_text(card: ModelCard) -> str:

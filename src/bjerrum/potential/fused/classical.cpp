@@ -112,12 +112,13 @@ void ewald(int64_t n, const double* charge, const double* position, const double
 }
 
 // Screened nuclear repulsion of candidate pairs (every pair twice), see repulsion.py. numbers: of
-// each type; outer: (n_types, n_types), 0 for none.
+// each type; outer: (n_types, n_types), 0 for none; gaps: (n_types, n_types, 2), ends of the bars.
 void wall(int64_t n, const int32_t* type, const double* position, int64_t n_pairs,
           const int64_t* first, const int64_t* second, const double* offset, int32_t n_types,
-          const double* numbers, const double* outer, double inner, double strength,
-          double coulomb, double screening_length, const double* amplitudes, const double* decays,
-          double* energy, double* force, double* virial) {
+          const double* numbers, const double* outer, const double* gaps, double gap_height,
+          double inner, double strength, double coulomb, double screening_length,
+          const double* amplitudes, const double* decays, double* energy, double* force,
+          double* virial) {
   double total = 0;
   std::memset(force, 0, 3 * n * sizeof(double));
   std::memset(virial, 0, 9 * sizeof(double));
@@ -129,22 +130,34 @@ void wall(int64_t n, const int32_t* type, const double* position, int64_t n_pair
       d[a] = position[3 * j + a] - position[3 * i + a] + offset[3 * p + a];
       square += d[a] * d[a];
     }
-    if (!(square < limit * limit)) continue;
-    const double r = std::sqrt(square), zi = numbers[type[i]], zj = numbers[type[j]];
-    const double rate = (std::pow(zi, 0.23) + std::pow(zj, 0.23)) / screening_length;
-    double screening = 0, decline = 0;
-    for (int k = 0; k < 4; ++k) {
-      const double term = amplitudes[k] * std::exp(-r * rate * decays[k]);
-      screening += term;
-      decline -= rate * decays[k] * term;
+    const double* gap = gaps + 2 * (type[i] * n_types + type[j]);
+    const bool pressed = square < limit * limit;
+    const bool between = square > gap[0] * gap[0] && square < gap[1] * gap[1];
+    if (!pressed && !between) continue;
+    const double r = std::sqrt(square);
+    double slope = 0;
+    if (pressed) {
+      const double zi = numbers[type[i]], zj = numbers[type[j]];
+      const double rate = (std::pow(zi, 0.23) + std::pow(zj, 0.23)) / screening_length;
+      double screening = 0, decline = 0;
+      for (int k = 0; k < 4; ++k) {
+        const double term = amplitudes[k] * std::exp(-r * rate * decays[k]);
+        screening += term;
+        decline -= rate * decays[k] * term;
+      }
+      const double bare = strength * coulomb * zi * zj / r, width = (1 - inner) * limit;
+      double u = (limit - r) / width;
+      if (u > 1) u = 1;
+      const double on = u * u * u * (10 - 15 * u + 6 * u * u);
+      const double on_slope = -30 * u * u * (1 - u) * (1 - u) / width;
+      total += 0.5 * bare * screening * on;
+      slope += bare * ((decline - screening / r) * on + screening * on_slope);
     }
-    const double bare = strength * coulomb * zi * zj / r, width = (1 - inner) * limit;
-    double u = (limit - r) / width;
-    if (u > 1) u = 1;
-    const double on = u * u * u * (10 - 15 * u + 6 * u * u);
-    const double on_slope = -30 * u * u * (1 - u) * (1 - u) / width;
-    total += 0.5 * bare * screening * on;
-    const double slope = bare * ((decline - screening / r) * on + screening * on_slope);
+    if (between) {
+      const double width = gap[1] - gap[0], u = (r - gap[0]) / width, v = u * (1 - u);
+      total += 0.5 * gap_height * 64 * v * v * v;
+      slope += gap_height * 192 * v * v * (1 - 2 * u) / width;
+    }
     for (int a = 0; a < 3; ++a) {
       force[3 * i + a] += slope / r * d[a];
       for (int b = 0; b < 3; ++b) virial[3 * a + b] -= 0.5 * slope / r * d[a] * d[b];

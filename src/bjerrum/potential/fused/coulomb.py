@@ -41,8 +41,8 @@ def classical_library() -> Any:
         integer, *[pointer] * 4, real, real, pointer, integer, *[pointer] * 6,
     ]  # fmt: skip
     library.wall.argtypes = [
-        integer, pointer, pointer, integer, *[pointer] * 3, ctypes.c_int32, pointer, pointer,
-        *[real] * 4, *[pointer] * 5,
+        integer, pointer, pointer, integer, *[pointer] * 3, ctypes.c_int32, *[pointer] * 3,
+        *[real] * 5, *[pointer] * 5,
     ]  # fmt: skip
     library.pair_terms.argtypes = [
         integer, pointer, pointer, pointer, integer, *[pointer] * 3, ctypes.c_int32, pointer,
@@ -126,8 +126,9 @@ class BoundWall:
         for (a, b), outer in wall.outer:
             if a in index and b in index:
                 self._outer[index[a], index[b]] = self._outer[index[b], index[a]] = outer
-        self._strength = wall.strength
-        self.reach = float(self._outer.max(initial=0.0))
+        self._gaps = repulsion.gap_table(wall, list(elements))
+        self._strength, self._height = wall.strength, wall.gap_height
+        self.reach = float(max(self._outer.max(initial=0.0), self._gaps.max(initial=0.0)))
 
     def evaluate(
         self, types: NDArray[np.int32], positions: FloatArray, pairs: Pairs
@@ -138,8 +139,9 @@ class BoundWall:
         self.library.wall(
             len(types), address(types), address(positions), len(first), address(first),
             address(second), address(offsets), len(self._numbers), address(self._numbers),
-            address(self._outer), repulsion.INNER, self._strength, COULOMB_CONSTANT,
-            repulsion.SCREENING_LENGTH, address(repulsion.AMPLITUDES), address(repulsion.DECAYS),
-            address(energy), address(forces), address(virial),
+            address(self._outer), address(self._gaps), self._height, repulsion.INNER,
+            self._strength, COULOMB_CONSTANT, repulsion.SCREENING_LENGTH,
+            address(repulsion.AMPLITUDES), address(repulsion.DECAYS), address(energy),
+            address(forces), address(virial),
         )  # fmt: skip
         return float(energy[0]), forces, virial
