@@ -353,8 +353,8 @@ def test_a_tethered_program_ends_with_its_parent(tmp_path):
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
-    """By a day, to and fro, beside a limit of ten minutes for a step."""
-    graph, limited = diamond(3), ONE.model_copy(update={"timeout_hours": 1 / 6})
+    """By a day, to and fro, beside a limit of ten minutes for a step that is looked at twice."""
+    graph, limited = diamond(2, seconds=0.6), ONE.model_copy(update={"timeout_hours": 1 / 6})
     drive(graph, tmp_path / "calm")
     jumps = iter(range(10**6))
     real = time.time
