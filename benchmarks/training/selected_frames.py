@@ -31,11 +31,23 @@ from bjerrum.potential.spec import TrainingSpec
 
 
 def reduced(dataset: Dataset, held_back: list[Atoms], kept: list[Atoms]) -> Dataset:
-    """Return the dataset with these training frames only; order and blocks stay."""
+    """Return the dataset with these training frames only, split as before.
+
+    The split depends on the names of all blocks: training blocks that lose every frame take over
+    one of a block that has several.
+    """
     wanted = {id(frame) for frame in (*held_back, *kept)}
+    fixed = {id(frame) for frame in held_back}
     pairs = zip(dataset.frames, dataset.blocks, strict=True)
-    found = [(frame, block) for frame, block in pairs if id(frame) in wanted]
-    return replace(dataset, frames=tuple(f for f, _ in found), blocks=tuple(b for _, b in found))
+    frames, blocks = map(list, zip(*((f, b) for f, b in pairs if id(f) in wanted), strict=True))
+    for lost in sorted(set(dataset.blocks) - set(blocks)):
+        spare = next(
+            k
+            for k, block in enumerate(blocks)
+            if id(frames[k]) not in fixed and blocks.count(block) > 1
+        )
+        blocks[spare] = lost
+    return replace(dataset, frames=tuple(frames), blocks=tuple(blocks))
 
 
 def main() -> None:
@@ -77,6 +89,8 @@ def main() -> None:
     chosen = choose(spread, vectors[len(known) :], vectors[: len(known)], arguments.add)
     total = arguments.known + arguments.add
     picked = reduced(dataset, held_back, [*known, *(others[k] for k in chosen)])
+    if choose_split(picked, TrainingSpec.model_validate(base)) != split:
+        raise RuntimeError("the frames that were left out changed the split")
     train(f"{total} frames", {"split": {"training_frames": total}})
     train(f"{arguments.known} frames and {arguments.add} chosen", {}, picked)
     write_json(
