@@ -24,6 +24,7 @@ from bjerrum.properties.peaks import (
     coordination_number,
     first_minimum,
     first_peak,
+    maximum_of_cubic,
     minimum_uncertainty,
 )
 from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine
@@ -511,3 +512,13 @@ def test_real_solution(tmp_path: Path) -> None:
     assert lithium.coordination_number.value == pytest.approx(4.18, abs=0.15)
     assert chloride.peak is not None
     assert chloride.peak.value == pytest.approx(2.222, abs=0.03)
+
+
+def test_a_flat_fit_has_no_maximum():
+    """ln g = const and ln g = r^2: no maximum, and no division by zero on the way."""
+    for coefficients in ([0.0, 0, 0, 1], [0.0, 1, 0, 1], [0.0, 1, 0.5, 1]):
+        with pytest.raises(NotResolved):
+            maximum_of_cubic(np.array(coefficients), 2.0, 0.1)
+    top = maximum_of_cubic(np.array([0.3, -2.0, 0.1, 1.0]), 2.0, 0.1)
+    slope = np.polyval(np.polyder([0.3, -2.0, 0.1, 1.0]), top - 2.0)
+    assert slope == pytest.approx(0, abs=1e-12)

@@ -104,7 +104,7 @@ def settings() -> str:
         relative = {"value": energy["value"] - first, "standard_error": energy["standard_error"]}
         shown = [
             f"{row['rdf'][pair]['integral_of_difference_angstrom']:.2f} "
-            f"({row['rdf'][pair]['integral_of_error_angstrom']:.2f})"
+            f"({row['rdf'][pair]['expected_of_one_liquid_angstrom']:.2f})"
             for pair in pairs
         ]
         rows.append(
@@ -112,9 +112,10 @@ def settings() -> str:
             f"| {' | '.join(shown)} |"
         )
     note = (
-        f"{result['system']}, {result['time_ps']:g} ps each, the first sixth left out. Energies "
-        "beside the first row. Columns of g(r): ∫|Δg| dr beside the first row, and the integral of "
-        "the error bars of both in brackets."
+        f"{result['system']}, {result['repeats']} runs of {result['time_ps']:g} ps for each "
+        f"setting, the first {result['skip_ps']:g} ps left out, errors from their scatter. "
+        "Energies beside the first row. Columns of g(r): ∫|Δg| dr beside the first row, and in "
+        "brackets what it would be on average for two such sets of runs of one liquid."
     )
     return "\n".join([*rows, "", note])
 

@@ -196,7 +196,8 @@ def maximum_of_cubic(coefficients: FloatArray, origin: float, width: float) -> f
     """Return the maximum of a cubic (highest power first) within ``width`` of its origin."""
     a3, a2, a1, _ = coefficients
     discriminant = a2**2 - 3 * a1 * a3
-    top = a1 / (math.sqrt(discriminant) - a2) if discriminant > 0 else math.nan
+    denominator = math.sqrt(max(discriminant, 0.0)) - a2
+    top = a1 / denominator if discriminant > 0 and denominator else math.nan
     if not abs(top) <= width:
         raise NotResolved(f"the peak near {origin:.2f} angstrom has no maximum that can be fitted")
     return float(origin + top)
