@@ -42,6 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "a short cooldown": {"optimiser": {"cooldown_fraction": 0.05}},
     "Adam": {"optimiser": {"method": "adam"}},
     "half the learning rate": {"optimiser": {"learning_rate": 0.005}},
+    "twice the learning rate": {"optimiser": {"learning_rate": 0.02}},
+    "four times the learning rate": {"optimiser": {"learning_rate": 0.04}},
 }
 
 
