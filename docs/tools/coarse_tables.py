@@ -162,6 +162,27 @@ def crystal_table() -> str:
     return "\n".join(rows) if len(rows) > len(TITLE) else "*Not measured yet.*"
 
 
+def held_back_table() -> str:
+    """Return the peaks of licl-cg at two concentrations beside those of all-atom runs."""
+    data = _read("../licl-cg/held-back.json")
+    if data is None:
+        return "*Not measured yet.*"
+    rows = [
+        "| mol/L | peak | licl-cg | all-atom, NNP1 and NNP2 | published coarse-grained |",
+        "|---|---|---|---|---|",
+    ]
+    for concentration, peaks in data["mol_per_L"].items():
+        for name, peak in peaks.items():
+            other = peak["published_model"]
+            all_atom = ", ".join(f"{height:.2f}" for height in peak["all_atom"])
+            rows.append(
+                f"| {concentration} | {name} | {peak['height']:.2f} ± "
+                f"{peak['standard_error']:.2f} at {peak['r_angstrom']:.1f} Å | {all_atom} "
+                f"| {'' if other is None else f'{other:.2f}'} |"
+            )
+    return "\n".join(rows)
+
+
 def _read(name: str) -> dict[str, Any] | None:
     path = DATA / name
     if not path.is_file():
@@ -176,5 +197,6 @@ TABLES = {
     "coarse bench": bench_table,
     "coarse noise": noise_table,
     "coarse crystal": crystal_table,
+    "coarse held back": held_back_table,
 }
 """What stands for ``<!-- generated: NAME -->``."""
