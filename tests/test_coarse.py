@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.spatial.transform import Rotation
 
 from bjerrum.coarse.basis import Basis, body_energy, force_columns, neighbours
-from bjerrum.coarse.dataset import Source, load_ions, make_dataset
+from bjerrum.coarse.dataset import Source, load_ions, make_dataset, merge_ions
 from bjerrum.coarse.dilution import pair_energy, short_range_pmfs, three_body_residual
 from bjerrum.coarse.fit import basis_of, fit_forces, normal_equations
 from bjerrum.coarse.potential import STIFFNESS, CoarsePotential
@@ -329,6 +329,39 @@ def test_other_data_sets_are_refused(tmp_path):
     write_frames(tmp_path / "frames.xyz", labelled_frames(a_potential(), 1, 0.1))
     with pytest.raises(InputError, match="bjerrum coarsen"):
         load_ions(tmp_path / "frames.xyz")
+
+
+def ions_written(folder, name, frames, baseline=NACL):
+    write_frames(folder / f"{name}.xyz", frames)
+    output = folder / f"ions-{name}.xyz"
+    source = Source(path=folder / f"{name}.xyz")
+    make_dataset([source], output, baseline=baseline, temperature=TEMPERATURE)
+    return output
+
+
+def test_two_data_sets_are_as_good_as_one(tmp_path):
+    """Trajectories of one box go together; the same ions in a larger box are another system."""
+    frames = labelled_frames(a_potential(), 6, 0.1)
+    large = labelled_frames(a_potential(), 2, 0.1, seed=7)
+    for atoms in large:
+        atoms.set_cell(BOX.edges + 2)
+    paths = [
+        ions_written(tmp_path, name, part)
+        for name, part in (("a", frames[:4]), ("b", frames[4:]), ("large", large))
+    ]
+    merged = merge_ions([load_ions(path) for path in paths])
+    assert [len(chunk.positions) for chunk in merged.chunks] == [6, 2]
+    both = load_ions(ions_written(tmp_path, "both", frames + large))
+    assert [len(chunk.positions) for chunk in both.chunks] in ([8], [6, 2])
+    np.testing.assert_allclose(
+        merged.chunks[0].forces, np.concatenate([c.forces for c in both.chunks])[:6], atol=1e-7
+    )
+    assert set(merged.chunks[0].blocks) == {"a:0", "b:0"}
+    other = ScreenedCoulomb.of({"Na": 1, "Cl": -1}, 78.3)
+    with pytest.raises(InputError, match="one baseline"):
+        merge_ions(
+            [load_ions(paths[0]), load_ions(ions_written(tmp_path, "other", frames, other))]
+        )
 
 
 def test_ions_in_an_unphysical_well_are_caught():

@@ -10,12 +10,8 @@ DATA = Path(__file__).parents[2] / "data" / "store"
 
 
 def bench() -> str:
-    """Return what ``bjerrum bench store`` printed, beside what was aimed at.
-
-    bench.json is of the benchmark ahead of everything else on the machine, slurm.json of one at
-    ordinary priority, with pilot jobs.
-    """
-    result, beside = _read("bench.json"), _read("slurm.json")
+    """Return what ``bjerrum bench store --profile`` printed, beside what was aimed at."""
+    result = _read("bench.json")
     if result is None:
         return "*Not measured yet.*"
     found = result["details"]
@@ -27,16 +23,9 @@ def bench() -> str:
         f"| {found['replan_s']:.1f} s | | < {found['replan_limit_s']:.0f} s |",
         *_database(found["database"]),
     ]
-    rows += [] if beside is None else [_pilot_jobs(beside["details"])]
-    facts = f"{found['machine']}, version {found['code_version']}, before other work on the machine"
+    rows += [_pilot_jobs(found)] if "pilot_tasks" in found else []
+    facts = f"{found['machine']}, version {found['code_version']}, on a quiet machine"
     rows += ["", f"{facts} (load average {found['load_average']:.1f})."]
-    if beside is not None:
-        rows[-1] += (
-            f" The row of Slurm is of a run beside it (load average "
-            f"{beside['details']['load_average']:.1f}), in which a step's overhead was "
-            f"{beside['ours']:.0f} ms by the clock and {beside['details']['processor_ms']:.1f} ms "
-            "of the processor: the rest is waiting for a core."
-        )
     return "\n".join(rows)
 
 

@@ -21,9 +21,10 @@ from bjerrum.cli.analyse import analyse
 from bjerrum.cli.bench import bench
 from bjerrum.cli.campaign import clean, plan, status
 from bjerrum.cli.chain import build, report, run
-from bjerrum.cli.coarsen import coarsen, ions
+from bjerrum.cli.coarsen import coarsen
 from bjerrum.cli.database import database
 from bjerrum.cli.doctor import doctor
+from bjerrum.cli.ions import ions
 from bjerrum.cli.kirkwood_buff import activity, kirkwood_buff
 from bjerrum.cli.labels import label, sample, separations
 from bjerrum.cli.pairing import pairing

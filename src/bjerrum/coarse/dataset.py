@@ -8,6 +8,7 @@ J. Phys. Chem. B 109, 2469 (2005)). There are no energies: those of single frame
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -230,7 +231,8 @@ def load_ions(path: Path, *, baseline: ScreenedCoulomb | None = None) -> IonData
     """
     if not path.is_file():
         raise InputError(f"no such file: {path}")
-    groups: dict[tuple[str, ...], list[Atoms]] = {}
+    groups: dict[Any, list[Atoms]] = {}
+    boxes: dict[Any, Any] = {}
     kinds: set[tuple[str, float]] = set()
     for number, atoms in enumerate(ase.io.iread(path, index=":")):
         if atoms.info.get("method") != METHOD or BASELINE_KEY not in atoms.info:
@@ -238,7 +240,10 @@ def load_ions(path: Path, *, baseline: ScreenedCoulomb | None = None) -> IonData
                 f"{path}, frame {number}: is no data set of ions as `bjerrum coarsen` writes it"
             )
         kinds.add((json.dumps(_plain(atoms.info[BASELINE_KEY])), atoms.info[TEMPERATURE_KEY]))
-        groups.setdefault(tuple(atoms.get_chemical_symbols()), []).append(atoms)
+        symbols = tuple(atoms.get_chemical_symbols())
+        trajectory = str(atoms.info["block"]).rpartition(":")[0]
+        box = tuple(atoms.cell.lengths().round(3))
+        groups.setdefault((symbols, boxes.setdefault((symbols, trajectory), box)), []).append(atoms)
     if len(kinds) != 1:
         raise InputError(f"{path}: expected one baseline and temperature, got {len(kinds)}")
     text, temperature = next(iter(kinds))
@@ -248,8 +253,37 @@ def load_ions(path: Path, *, baseline: ScreenedCoulomb | None = None) -> IonData
             f"{path}: the baseline subtracted from the labels is ({own}), asked to add "
             f"({baseline}); use the same, or coarsen the trajectory again"
         )
-    chunks = tuple(_chunk_of(symbols, frames, path) for symbols, frames in groups.items())
+    chunks = tuple(_chunk_of(symbols, frames, path) for (symbols, _), frames in groups.items())
     return IonData(chunks, own, float(temperature), path.name, sha256_of(path))
+
+
+def merge_ions(parts: Sequence[IonData]) -> IonData:
+    """Return several data sets as one: the trajectories of one composition and box together.
+
+    Raises InputError for different baselines or temperatures.
+    """
+    first = parts[0]
+    if any((p.baseline, p.temperature) != (first.baseline, first.temperature) for p in parts):
+        raise InputError("data sets of ions: expected one baseline and one temperature in all")
+    if len(parts) == 1:
+        return first
+    groups: dict[Any, list[ForceFrames]] = {}
+    for chunk in (chunk for part in parts for chunk in part.chunks):
+        groups.setdefault((chunk.symbols, tuple(chunk.edges[0].round(3))), []).append(chunk)
+    names = ", ".join(part.source for part in parts)
+    digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    chunks = tuple(_joined(chunks) for chunks in groups.values())
+    return IonData(chunks, first.baseline, first.temperature, names, digest)
+
+
+def _joined(chunks: Sequence[ForceFrames]) -> ForceFrames:
+    return ForceFrames(
+        chunks[0].symbols,
+        np.concatenate([chunk.edges for chunk in chunks]),
+        np.concatenate([chunk.positions for chunk in chunks]),
+        np.concatenate([chunk.forces for chunk in chunks]),
+        tuple(block for chunk in chunks for block in chunk.blocks),
+    )
 
 
 def _plain(value: Any) -> Any:
