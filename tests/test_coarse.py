@@ -351,17 +351,12 @@ def test_two_data_sets_are_as_good_as_one(tmp_path):
     ]
     merged = merge_ions([load_ions(path) for path in paths])
     assert [len(chunk.positions) for chunk in merged.chunks] == [6, 2]
-    both = load_ions(ions_written(tmp_path, "both", frames + large))
-    assert [len(chunk.positions) for chunk in both.chunks] in ([8], [6, 2])
-    np.testing.assert_allclose(
-        merged.chunks[0].forces, np.concatenate([c.forces for c in both.chunks])[:6], atol=1e-7
-    )
+    (both,) = load_ions(ions_written(tmp_path, "both", frames)).chunks
+    np.testing.assert_allclose(merged.chunks[0].forces, both.forces, atol=1e-7)
     assert set(merged.chunks[0].blocks) == {"a:0", "b:0"}
     other = ScreenedCoulomb.of({"Na": 1, "Cl": -1}, 78.3)
     with pytest.raises(InputError, match="one baseline"):
-        merge_ions(
-            [load_ions(paths[0]), load_ions(ions_written(tmp_path, "other", frames, other))]
-        )
+        merge_ions([load_ions(paths[0]), load_ions(ions_written(tmp_path, "other", frames, other))])
 
 
 def test_ions_in_an_unphysical_well_are_caught():
