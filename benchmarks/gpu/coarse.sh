@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # A LiCl coarse-grained model from the shipped all-atom potential, several concentrations together.
 #   benchmarks/gpu/coarse.sh [PS_PER_RUN] [RUNS_PER_CONCENTRATION]
-#   WATERS=300 SKIP_PS=0 EVERY_FS=4 DEVICE=cpu benchmarks/gpu/coarse.sh 0.4 1     dry run without a GPU
+#   WATERS=80 SKIP_PS=0 EVERY_FS=4 DEVICE=cpu benchmarks/gpu/coarse.sh 0.4 1     dry run without a GPU
 # Defaults make 3 concentrations x 4 runs x 500 ps, a frame every 100 fs: 60,000 frames of 8 to 48
-# ions, the 20,000 x 8..24 of the plan and more. Not yet run on a GPU; dynamics run where `bjerrum
-# simulate` puts them, and the forces of the frames come again from the potential on the CUDA device.
+# ions, the 20,000 x 8..24 of the plan and more. All runs are one batch on the card, and go on where
+# they were when the same command is given again. The forces of the frames come from the same
+# potential. Not yet run on a GPU.
 set -euo pipefail
 picoseconds=${1:-500}
 runs=${2:-4}
@@ -13,16 +14,9 @@ cd "$(dirname "$0")/../.."
 bjerrum=.venv/bin/bjerrum
 [ -x "$bjerrum" ] || bjerrum=bjerrum
 work=${WORK:-coarse-licl}
-mkdir -p "$work"
-for molality in 0.7 1.4 2.8; do
-  for seed in $(seq 1 "$runs"); do
-    name="$work/licl-$molality-$seed"
-    [ -f "$name.h5" ] && continue
-    "$bjerrum" build --salt LiCl --molality "$molality" --waters "$waters" --seed "$seed" -o "$name.xyz"
-    "$bjerrum" simulate --model licl-nnp1 --box "$name.xyz" --time-ps "$picoseconds" \
-      --temperature 300 --frame-every-fs "$every" --seed "$seed" -o "$name.h5"
-  done
-done
-"$bjerrum" coarsen "$work"/licl-*.h5 --model licl-nnp1 --device "$device" --temperature 300 --skip-ps "$skip" \
-  -o "$work/licl-cg" --json > "$work/licl-cg.json"
+"$bjerrum" simulate --model licl-nnp1 --salt LiCl --molality 0.7 --molality 1.4 --molality 2.8 \
+  --waters "$waters" --replicas "$runs" --time-ps "$picoseconds" --temperature 300 \
+  --frame-every-fs "$every" --device "$device" -o "$work"
+"$bjerrum" coarsen "$work"/*/trajectory.h5 --model licl-nnp1 --device "$device" --temperature 300 \
+  --skip-ps "$skip" -o "$work/licl-cg" --json > "$work/licl-cg.json"
 "$bjerrum" check --model "$work/licl-cg" --json

@@ -54,8 +54,12 @@ def simulate(
         str, typer.Option(help="On a broken bond and the like: continue, stop, or off.")
     ] = "continue",
     evaluation: Annotated[
-        str, typer.Option(help="auto, fused (compiled network) or plain.")
+        str,
+        typer.Option(help="auto, fused (compiled network), plain, or batched (all boxes at once)."),
     ] = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda: all boxes as one batch on the graphics card.")
+    ] = "cpu",
 ) -> None:
     """Run dynamics with a model; the same command goes on after an interruption."""
     from bjerrum.dynamics.single import SimulationSpec, simulate_box
@@ -82,19 +86,22 @@ def simulate(
     spec = validate_spec(given, SimulationSpec, "simulate")
     with Console() as console:
         if box is not None:
-            simulate_box(model, box, spec, output, console.announce, budget_minutes=budget_minutes)
+            simulate_box(
+                model, box, spec, output, console.announce,
+                budget_minutes=budget_minutes, device=device,
+            )  # fmt: skip
         elif budget_minutes is not None:
             raise InputError("--budget-minutes is for a single box; give --time-ps")
         else:
             _simulate_many(
-                model, str(salt), molality or [], waters, replicas, spec, output, console
+                model, str(salt), molality or [], waters, replicas, spec, output, device, console
             )
     typer.echo(str(output))
 
 
 def _simulate_many(
     model: str, salt: str, molalities: list[float], waters: int, replicas: int,
-    spec: SimulationSpec, output: Path, console: Console,
+    spec: SimulationSpec, output: Path, device: str, console: Console,
 ) -> None:  # fmt: skip
     from bjerrum.dynamics.several import simulate_several
     from bjerrum.system import Salt, Solution
@@ -102,4 +109,6 @@ def _simulate_many(
     if output.suffix == ".h5":
         raise InputError(f"{output}: expected a folder for the trajectories of several boxes")
     solutions = [Solution(Salt.parse(salt), m, spec.temperature) for m in molalities]
-    simulate_several(model, solutions, waters, replicas, spec, output, console.announce)
+    simulate_several(
+        model, solutions, waters, replicas, spec, output, console.announce, device=device
+    )

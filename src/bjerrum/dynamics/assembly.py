@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from bjerrum.dynamics.runner import Extras
+from bjerrum.dynamics.runner import Binder, Extras
 from bjerrum.dynamics.settings import Dynamics, Setup, require_sound_steps
 from bjerrum.dynamics.watchdog import Watch, watch_for
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.potential.fused.inner import InnerPotential
-from bjerrum.potential.fused.model import Fast, for_dynamics
+from bjerrum.potential.fused.model import for_dynamics
 from bjerrum.potential.model import Model
 from bjerrum.potential.protocol import ForceFunction
+from bjerrum.potential.shared_batch import SharedBatch
 
 TRUSTED_DIFFERENCE = 1e-4
 """eV/angstrom: compiled and plain forces of the first configuration differ by less, or the run does
@@ -31,6 +32,9 @@ def assemble(
     """
     if not unsound:
         require_sound_steps(dynamics)
+    if setup.evaluation == "batched" or is_batched(model, setup):
+        alone = SharedBatch(model, [atoms]).member(0)
+        return alone, extras_of(model, atoms, dynamics, setup, alone)
     fast = for_dynamics(model, setup.evaluation)
     symbols = list(atoms.symbols)
     forces = fast.potential.bind(symbols, atoms.cell.array)
@@ -38,15 +42,41 @@ def assemble(
         _require_same(model, forces, atoms)
     elif dynamics.pressure_bar is not None:
         raise InputError(f"constant pressure needs the compiled network: {fast.reason}")
-    if dynamics.inner_steps > 1 and setup.inner is None:
-        raise InputError("multiple time steps need an inner potential: fit one first")
-    inner = None if setup.inner is None else InnerPotential.from_json(setup.inner)
     return forces, Extras(
         rebind=lambda cell: fast.potential.bind(symbols, cell),
-        inner=None if inner is None else lambda cell: inner.bind(symbols, cell, model.repulsion),
+        inner=_inner(model, symbols, dynamics, setup),
         watch=_watch(model, setup),
-        facts=_facts(model, fast),
+        facts=_facts(model, fast.how),
     )
+
+
+def is_batched(model: Model, setup: Setup) -> bool:
+    """Whether forces come from a batch: asked for, or a graphics card, which likes nothing else."""
+    on_card = any(member.device.type != "cpu" for member in model.network.members)
+    return setup.evaluation == "batched" or (setup.evaluation == "auto" and on_card)
+
+
+def extras_of(
+    model: Model, atoms: Atoms, dynamics: Dynamics, setup: Setup, forces: ForceFunction
+) -> Extras:
+    """Return the extras of a run whose forces come from a batch; raises as :func:`assemble`."""
+    if dynamics.pressure_bar is not None:
+        raise InputError("constant pressure needs the compiled network, which is for the CPU alone")
+    _require_same(model, forces, atoms)
+    return Extras(
+        inner=_inner(model, list(atoms.symbols), dynamics, setup),
+        watch=_watch(model, setup),
+        facts=_facts(model, f"batched on {model.network.members[0].device.type}"),
+    )
+
+
+def _inner(model: Model, symbols: list[str], dynamics: Dynamics, setup: Setup) -> Binder | None:
+    if dynamics.inner_steps > 1 and setup.inner is None:
+        raise InputError("multiple time steps need an inner potential: fit one first")
+    if setup.inner is None:
+        return None
+    inner = InnerPotential.from_json(setup.inner)
+    return lambda cell: inner.bind(symbols, cell, model.repulsion)
 
 
 def _watch(model: Model, setup: Setup) -> Watch | None:
@@ -55,11 +85,11 @@ def _watch(model: Model, setup: Setup) -> Watch | None:
     return watch_for(model.repulsion, on_event=setup.on_event)
 
 
-def _facts(model: Model, fast: Fast) -> tuple[tuple[str, str | int | float], ...]:
+def _facts(model: Model, evaluation: str) -> tuple[tuple[str, str | int | float], ...]:
     facts: dict[str, str | int | float] = {
         "model": model.card.name,
         "model_weights_sha256": model.card.weights_sha256,
-        "evaluation": fast.how,
+        "evaluation": evaluation,
     }
     return tuple(facts.items())
 

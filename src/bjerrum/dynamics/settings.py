@@ -102,16 +102,20 @@ class Dynamics:
         return facts
 
 
+ForceEvaluation = Literal["auto", "fused", "plain", "batched"]
+
+
 @dataclass(frozen=True)
 class Setup:
     """How forces are evaluated and what is watched.
 
-    evaluation  "fused" (compiled), "plain", or "auto": the faster that works
+    evaluation  "fused" (compiled, CPU), "plain", "batched" (all boxes at once, CPU or CUDA), or
+                "auto": the fastest that works
     on_event    what the watch does: "continue", "stop" or "off"
     inner       the cheap potential of multiple time steps, as JSON values
     """
 
-    evaluation: Literal["auto", "fused", "plain"] = "auto"
+    evaluation: ForceEvaluation = "auto"
     on_event: Literal["continue", "stop", "off"] = "continue"
     inner: dict[str, Any] | None = None
 

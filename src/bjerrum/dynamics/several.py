@@ -9,10 +9,12 @@ from typing import Any
 from ase import Atoms
 
 from bjerrum.boxes import build_box, equilibrate_box
+from bjerrum.dynamics.assembly import is_batched
 from bjerrum.dynamics.inner_fit import inner_of_run
 from bjerrum.dynamics.replicas import Replica, run_replicas
 from bjerrum.dynamics.settings import Setup, require_sound_steps
 from bjerrum.dynamics.single import SimulationSpec, claim_folder
+from bjerrum.dynamics.together import run_together
 from bjerrum.frames import read_frames, require_box, write_frames
 from bjerrum.potential.model import Model, load_model
 from bjerrum.store import exclusive
@@ -30,14 +32,17 @@ def simulate_several(
     spec: SimulationSpec,
     folder: Path,
     announce: Callable[[str, int, int], None],
+    *,
+    device: str = "cpu",
 ) -> list[Path]:
     """Build boxes, run them as many at once as there are cores; return the trajectories.
 
+    On a CUDA device (or with ``evaluation="batched"``) all run at once, as one batch.
     ``folder`` then holds ``<salt>-<molality>-<replica>/trajectory.h5``. The same call goes on
     after an interruption. Raises InputError if the folder belongs to another call.
     """
     require_sound_steps(spec.dynamics())
-    loaded = load_model(model)
+    loaded = load_model(model, device=device)
     claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,
         "solutions": [[s.salt.formula, s.molality, s.temperature] for s in solutions],
@@ -58,7 +63,14 @@ def simulate_several(
                 )
         announce("Building boxes", total, total)
         n_steps = sum(replica.dynamics.n_steps for replica in work)
-        run_replicas(model, work, lambda done: announce("Dynamics", done, n_steps))
+
+        def progress(done: int) -> None:
+            announce("Dynamics", done, n_steps)
+
+        if is_batched(loaded, work[0].setup):
+            run_together(loaded, work, progress)
+        else:
+            run_replicas(model, work, progress)
     return [replica.folder / "trajectory.h5" for replica in work]
 
 

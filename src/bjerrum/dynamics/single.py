@@ -17,7 +17,7 @@ from bjerrum.dynamics.assembly import assemble
 from bjerrum.dynamics.inner_fit import inner_of_run
 from bjerrum.dynamics.recording import FLAGGED, RECORD
 from bjerrum.dynamics.runner import Extras, run_dynamics
-from bjerrum.dynamics.settings import Dynamics, Setup, require_sound_steps
+from bjerrum.dynamics.settings import Dynamics, ForceEvaluation, Setup, require_sound_steps
 from bjerrum.errors import InputError
 from bjerrum.files import sha256_of, unwritable, write_json
 from bjerrum.frames import read_frames, require_box
@@ -46,7 +46,7 @@ class SimulationSpec(Spec):
     hydrogen_mass: Annotated[float, Field(ge=1, le=5)] | None = None
     pressure_bar: float | None = None
     keep_velocities: bool = False
-    evaluation: Literal["auto", "fused", "plain"] = "auto"
+    evaluation: ForceEvaluation = "auto"
     on_event: Literal["continue", "stop", "off"] = "continue"
 
     def dynamics(self, chunk_frames: int = CHUNK_FRAMES, replica: int = 0) -> Dynamics:
@@ -80,10 +80,12 @@ def simulate_box(
     announce: Callable[[str, int, int], None],
     *,
     budget_minutes: float | None = None,
+    device: str = "cpu",
 ) -> None:
     """Run dynamics and write an H5MD file; go on in ``<output>.partial`` if that exists.
 
     budget_minutes  replaces the length: what so many minutes of this machine reach
+    device          cpu or cuda; a run may go on on another
 
     Raises InputError if the partial folder belongs to another model, box or settings, or if the
     output exists already.
@@ -92,7 +94,7 @@ def simulate_box(
     _refuse_overwriting(output, work)
     require_sound_steps(spec.dynamics())
     atoms = read_frames(box)[0]
-    loaded = load_model(model)
+    loaded = load_model(model, device=device)
     require_box(atoms.cell.array, loaded.card.cutoff)
     claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,

@@ -41,7 +41,10 @@ class BatchedModel:
 
     def __init__(self, model: Model, systems: Sequence[System]) -> None:
         if len(model.network.members) != 1:
-            raise ModelError("batched dynamics: expected a single network")
+            raise ModelError(
+                f"{model.card.name}: a batch takes one network, got a committee; "
+                "give one of its members"
+            )
         (network,) = model.network.members
         missing = sorted({s for symbols, _ in systems for s in symbols} - set(network.elements))
         if missing:

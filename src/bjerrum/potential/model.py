@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from bjerrum.electrostatics import ScreenedCoulomb
-from bjerrum.errors import ModelError
+from bjerrum.errors import InputError, ModelError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import sha256_of
 from bjerrum.potential.card import CARD, WEIGHTS, ModelCard, find_model, read_card
@@ -44,12 +46,22 @@ class Model:
         return [replace(self, network=network) for network in self.network.members]
 
 
+def require_device(device: str) -> None:
+    """Raise InputError unless this machine has the device."""
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"device: expected cpu or cuda, got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: expected a CUDA device for cuda, this machine has none")
+
+
 def load_model(name: str, *, baseline: ScreenedCoulomb | None = None, device: str = "cpu") -> Model:
     """Load a model or a committee from a folder or by the name of a shipped one.
 
     baseline  the one that the caller intends to use; a model refuses any but its own
-    Raises ModelError on damage or mismatch.
+    device    cpu or cuda
+    Raises ModelError on damage or mismatch, InputError for a device that is not there.
     """
+    require_device(device)
     folder = find_model(name)
     card = read_card(folder)
     own = ScreenedCoulomb.from_json(card.baseline)
