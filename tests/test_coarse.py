@@ -11,7 +11,14 @@ from scipy.spatial.transform import Rotation
 from bjerrum.coarse.basis import Basis, body_energy, force_columns, neighbours
 from bjerrum.coarse.dataset import Source, load_ions, make_dataset, merge_ions
 from bjerrum.coarse.dilution import pair_energy, short_range_pmfs, three_body_residual
-from bjerrum.coarse.fit import basis_of, fit_forces, normal_equations
+from bjerrum.coarse.fit import (
+    basis_of,
+    fit_forces,
+    normal_equations,
+    penalised,
+    solve,
+    sum_of,
+)
 from bjerrum.coarse.potential import STIFFNESS, CoarsePotential
 from bjerrum.coarse.simulate import IonBox, Sampling, shaken_lattice, simulate_ions
 from bjerrum.coarse.sources import ForceFrames, iterate_forces
@@ -323,6 +330,26 @@ def test_wrong_baseline_and_too_few_frames_are_refused(tmp_path):
     basis = basis_of(data, spacing=0.25)
     with pytest.raises(SeriesTooShort, match="times as many frames"):
         fit_forces(normal_equations(data, basis), basis)
+
+
+def test_the_fit_is_the_minimum_of_its_penalised_loss(tmp_path):
+    """The quadratic term that the polish keeps has its minimum where the fit ended."""
+    data = load_ions(ions_written(tmp_path, "a", labelled_frames(a_potential(), 6, 0.1)))
+    basis = a_basis(2)
+    total = sum_of(normal_equations(data, basis).values())
+    random = np.random.default_rng(2)
+    for penalties in ((1e-3, 1e-2), (1e-1, np.inf)):
+        size = basis.n_coefficients if np.isfinite(penalties[1]) else basis.n_pair
+        matrix = penalised(total, basis, penalties)[:size, :size]
+        found = solve(total, basis, penalties)
+        assert not found[size:].any()
+
+        def loss(c, matrix=matrix, size=size):
+            return c @ matrix @ c / 2 - c @ total.right[:size] / total.n
+
+        least = loss(found[:size])
+        for _ in range(5):
+            assert loss(found[:size] + random.normal(0, 1e-3, size)) > least
 
 
 def test_other_data_sets_are_refused(tmp_path):

@@ -20,7 +20,7 @@ from bjerrum.coarse.comparison import (
 from bjerrum.coarse.dataset import IonData
 from bjerrum.coarse.dilution import write_pmf_csv
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.refine import Target, refine
+from bjerrum.coarse.refine import NOISE_FLOOR, Target, damped_step, refine
 from bjerrum.coarse.routine import CoarseningSpec, _better_start
 from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
 from bjerrum.electrostatics import ScreenedCoulomb
@@ -117,6 +117,22 @@ def test_polish_finds_the_well_and_never_ends_worse_than_it_began(trajectory):
     assert min(rest) < 0.6 * first, refined.history
     kept = refined.potential.short_range(1, np.array([3.3]))[0][0]
     assert kept < -0.01
+
+
+def test_a_damped_step_keeps_the_limit_and_goes_down():
+    """Neighbouring splines are nearly the same function: their difference is what must not run."""
+    curvature = np.array([[1.0, 0.99, 0.0], [0.99, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    gradient = np.array([0.30, 0.20, 0.05])
+    newton = np.linalg.solve(curvature, gradient)
+    assert np.abs(newton).max() > 4
+    free = damped_step(gradient, curvature, 100.0)
+    np.testing.assert_allclose((curvature + NOISE_FLOOR * np.eye(3)) @ free, gradient, atol=1e-12)
+    step = damped_step(gradient, curvature, 0.3)
+    assert 0.1 < np.abs(step).max() <= 0.3
+    assert gradient @ step - step @ curvature @ step / 2 > 0
+    cut = np.clip(newton, -0.3, 0.3)
+    gains = [gradient @ x - x @ curvature @ x / 2 for x in (step, cut)]
+    assert gains[0] > gains[1]
 
 
 def test_polish_begins_where_distributions_are_nearer_and_counts_nothing_twice(trajectory):

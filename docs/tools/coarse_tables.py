@@ -8,67 +8,73 @@ from typing import Any
 
 DATA = Path(__file__).parents[2] / "data" / "nacl-classical"
 PAIRS = ("cc", "ca", "aa")
-PS_PER_FRAME = 0.08
+PS_PER_FRAME = 0.2
 TITLE = ("head", "line")
 MODELS = {
-    "compare-4M.json": "4 mol/L, forces and published g(r)",
-    "compare-mixed.json": "three concentrations, forces and published g(r)",
+    "compare-4M.json": "4 mol/L",
+    "compare-two.json": "4 and 1.3 mol/L",
+    "compare-three.json": "4, 2.6 and 1.3 mol/L",
 }
-"""Files of comparisons and what their models were made from."""
+"""Files of comparisons and the concentrations that their models were made from."""
+PUBLISHED = {"4.0": (0.14, 0.12, 0.17), "2.6": (0.30, 0.38, 0.21), "1.3": (0.26, 0.59, 0.26)}
+"""The published models beside their all-atom runs, 2 to 14 angstrom; at 1.3 made at 4 mol/L."""
 NAMES = {"cc": "Na-Na", "ca": "Na-Cl", "aa": "Cl-Cl"}
 
 
 def nacl_table() -> str:
     """Return int |dg| of the NaCl models, with the all-atom noise beside it."""
-    rows = ["| model | mol/L | all-atom ps | Na-Na | Na-Cl | Cl-Cl |", "|---|---|---|---|---|---|"]
-    for name, title in MODELS.items():
-        data = _read(name)
-        if data is not None:
-            rows += _rows_of_model(title, data)
-    if len(rows) == len(TITLE):
+    found = {title: data for name, title in MODELS.items() if (data := _read(name)) is not None}
+    if not found:
         return "*Not measured yet.*"
+    rows = ["| made from | beside | Na-Na | Na-Cl | Cl-Cl |", "|---|---|---|---|---|"]
+    for where, values in PUBLISHED.items():
+        cells = " | ".join(f"{x:.2f}" for x in values)
+        rows.append(f"| published model | published run, {where} | {cells} |")
+    own = next(iter(found.values())).get("published", {}).get("own_all_atom_difference_angstrom")
+    if own is not None:
+        rows.append(f"| (our all-atom runs) | published run, 4.0 | {_cells(own)} |")
+    for title, data in found.items():
+        line = data.get("published", {}).get("model_difference_angstrom")
+        if line is not None:
+            rows.append(f"| {title} | published run, 4.0 | {_cells(line)} |")
+        rows += [_row_of_run(title, row) for row in data["comparisons"]]
     return "\n".join([*rows, "", "Å, in brackets the noise of the all-atom run's mean."])
 
 
-def _rows_of_model(title: str, data: dict[str, Any]) -> list[str]:
-    rows, published = [], data.get("published", {})
-    where = f"{published.get('concentration_mol_per_L', 0):.1f}, published run"
-    for key, name in (
-        ("published_model_difference_angstrom", "the published model"),
-        ("own_all_atom_difference_angstrom", "our all-atom run"),
-        ("model_difference_angstrom", title),
-    ):
-        line = published.get(key)
-        if line is not None:
-            cells = " | ".join(f"{line[p]:.2f}" for p in PAIRS)
-            rows.append(f"| {name} | {where} | | {cells} |")
-    for row in data["comparisons"]:
-        cells = " | ".join(
-            f"{row['pairs'][p]['difference_angstrom']:.2f} "
-            f"({row['pairs'][p]['all_atom_noise_angstrom']:.2f})"
-            for p in PAIRS
-        )
-        rows.append(
-            f"| {title} | {row['concentration_mol_per_L']:.1f}, our run "
-            f"| {row['all_atom_frames'] * PS_PER_FRAME:.0f} | {cells} |"
-        )
-    return rows
+def _cells(line: dict[str, float]) -> str:
+    return " | ".join(f"{line[p]:.2f}" for p in PAIRS)
+
+
+def _row_of_run(title: str, row: dict[str, Any]) -> str:
+    cells = " | ".join(
+        f"{row['pairs'][p]['difference_angstrom']:.2f} "
+        f"({row['pairs'][p]['all_atom_noise_angstrom']:.2f})"
+        for p in PAIRS
+    )
+    time_ns = row["all_atom_frames"] * PS_PER_FRAME / 1e3
+    where = f"our runs, {row['concentration_mol_per_L']:.1f}, {time_ns:.1f} ns"
+    return f"| {title} | {where} | {cells} |"
 
 
 def pmf_table() -> str:
     """Return the minima of the PMFs at infinite dilution beside metadynamics."""
-    data = _read(next(iter(MODELS)))
-    if data is None:
+    found = {title: data for name, title in MODELS.items() if (data := _read(name)) is not None}
+    if not found:
         return "*Not measured yet.*"
-    rows = ["| pair | minimum | metadynamics | model | difference |", "|---|---|---|---|---|"]
+    head = ["pair", "minimum", "metadynamics", *(f"from {title}" for title in found)]
+    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    first = next(iter(found.values()))["pmf_minima"]
     for pair in PAIRS:
-        for name, row in data["pmf_minima"][pair].items():
-            rows.append(
-                f"| {NAMES[pair]} | {name} | {row['reference_kT']:.2f} at "
-                f"{row['reference_at_angstrom']:.1f} Å | {row['model_kT']:.2f} at "
-                f"{row['model_at_angstrom']:.1f} Å | {row['difference_kT']:+.2f} |"
-            )
-    return "\n".join([*rows, "", "kT; the full PMF, Coulomb part included."])
+        for name, row in first[pair].items():
+            cells = [
+                f"{other['model_kT']:.2f} ({other['difference_kT']:+.2f})"
+                for data in found.values()
+                for other in [data["pmf_minima"][pair][name]]
+            ]
+            known = f"{row['reference_kT']:.2f} at {row['reference_at_angstrom']:.1f} Å"
+            rows.append(f"| {NAMES[pair]} | {name} | {known} | {' | '.join(cells)} |")
+    note = "kT; the full PMF, Coulomb part included; in brackets the difference."
+    return "\n".join([*rows, "", note])
 
 
 def bench_table() -> str:

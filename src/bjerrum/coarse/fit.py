@@ -122,21 +122,28 @@ def _one_frame(chunk: ForceFrames, index: int, basis: Basis) -> NormalEquations:
 
 def solve(equations: NormalEquations, basis: Basis, penalties: tuple[float, float]) -> FloatArray:
     """Return the coefficients for given penalties (curvature, three-body size), both relative."""
+    matrix = penalised(equations, basis, penalties)
+    size = basis.n_coefficients if np.isfinite(penalties[1]) else basis.n_pair
+    result = np.zeros(basis.n_coefficients)
+    result[:size] = np.linalg.solve(matrix[:size, :size], equations.right[:size] / equations.n)
+    return result
+
+
+def penalised(
+    equations: NormalEquations, basis: Basis, penalties: tuple[float, float]
+) -> FloatArray:
+    """Return columns^T columns / n with the penalties of :func:`solve` added."""
     curvature, body = penalties
-    matrix = equations.matrix / equations.n
-    size = basis.n_coefficients if np.isfinite(body) else basis.n_pair
-    matrix = matrix[:size, :size] + np.diag(np.full(size, 1e-14))
+    matrix = equations.matrix / equations.n + np.diag(np.full(basis.n_coefficients, 1e-14))
     for part in basis.pair_slices:
         scale = np.diag(equations.matrix)[part].mean() / equations.n
         roughness = np.diff(np.eye(part.stop - part.start + 2), n=2, axis=0)[:, :-2]
         matrix[part, part] += curvature * scale * roughness.T @ roughness
-    if size > basis.n_pair:
+    if np.isfinite(body) and basis.n_coefficients > basis.n_pair:
         own = np.diag(equations.matrix)[basis.n_pair :] / equations.n
         typical = max(float(own.mean()), 1e-12)
         matrix[basis.n_pair :, basis.n_pair :] += np.diag(body * np.maximum(own, 0.01 * typical))
-    result = np.zeros(basis.n_coefficients)
-    result[:size] = np.linalg.solve(matrix, equations.right[:size] / equations.n)
-    return result
+    return np.asarray(matrix)
 
 
 def fit_forces(

@@ -126,10 +126,11 @@ def refine(
         history.append(found.differences)
         if best is None or found.score < best.score:
             trust = trust if best is None else min(MAX_STEP_KT, 1.5 * trust)
-            best, step = found, _newton(found, targets, prior, origin, sampling.temperature)
+            best, slope = found, _slope(found, targets, prior, origin, sampling.temperature)
         else:
             trust *= 0.4
-        potential = _moved(best.potential, step, trust, sampling.temperature)
+        step = damped_step(*slope, trust * thermal_energy(sampling.temperature))
+        potential = _moved(best.potential, step)
     assert best is not None
     return Refined(best.potential, best.runs, history)
 
@@ -148,14 +149,14 @@ class _Try:
         return _mean(self.differences)
 
 
-def _newton(
+def _slope(
     found: _Try,
     targets: Sequence[Target],
     prior: FloatArray,
     origin: FloatArray,
     temperature: float,
-) -> FloatArray:
-    """Return the step of the pair coefficients down the relative entropy, eV."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return the downward gradient and the curvature of the relative entropy, 1/eV and 1/eV^2."""
     basis, kt = found.potential.basis, thermal_energy(temperature)
     gradient = -prior @ (found.potential.coefficients[: basis.n_pair] - origin)
     curvature = prior.copy()
@@ -163,17 +164,28 @@ def _newton(
         wanted, here, covariance = _moments(run, target, basis)
         gradient += target.n_independent * (here - wanted) / kt
         curvature += target.n_independent * covariance / kt**2
-    ridge = NOISE_FLOOR * np.maximum(np.diag(curvature), np.diag(curvature).mean() * 0.05)
-    return np.asarray(np.linalg.solve(curvature + np.diag(ridge), gradient))
+    return gradient, curvature
 
 
-def _moved(
-    potential: CoarsePotential, step: FloatArray, trust: float, temperature: float
-) -> CoarsePotential:
-    """Return the potential moved along a step, no coefficient further than ``trust`` k_B T."""
-    limit = trust * thermal_energy(temperature)
+def damped_step(gradient: FloatArray, curvature: FloatArray, limit: float) -> FloatArray:
+    """Return Newton's step, damped until no coefficient moves further than ``limit`` (eV).
+
+    (C + s D) step = gradient with the least s = 1, 2, 4, ... that keeps the limit (Levenberg 1944,
+    Marquardt 1963); D is the ridge of directions that the run does not resolve. To cut single
+    coefficients off instead would turn the step: neighbouring splines have to move together.
+    """
+    diagonal = np.diag(curvature)
+    ridge = np.diag(NOISE_FLOOR * np.maximum(diagonal, diagonal.mean() * 0.05))
+    step = np.linalg.solve(curvature + ridge, gradient)
+    while np.abs(step).max() > limit:
+        ridge *= 2
+        step = np.linalg.solve(curvature + ridge, gradient)
+    return np.asarray(step)
+
+
+def _moved(potential: CoarsePotential, step: FloatArray) -> CoarsePotential:
     coefficients = potential.coefficients.copy()
-    coefficients[: len(step)] += np.clip(step, -limit, limit)
+    coefficients[: len(step)] += step
     return replace(potential, coefficients=coefficients)
 
 

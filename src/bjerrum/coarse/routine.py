@@ -13,7 +13,7 @@ from pydantic import Field
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.dataset import IonData, Source, load_ions, make_dataset
-from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations
+from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations, penalised, sum_of
 from bjerrum.coarse.inverse import first_guess, rdf_errors, target_of_rdfs
 from bjerrum.coarse.learning import NetworkTraining, train_committee
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
@@ -135,9 +135,8 @@ def fit_model(
         [target_of_frames(chunk, first) for chunk in data.chunks] if target is None else [target]
     )
     potential = first if guess is None else _better_start(first, guess, targets, data, spec)
-    total = sum(block.matrix for block in blocks.values())
-    variance = sum(b.square for b in blocks.values()) / sum(b.n for b in blocks.values())
-    information = np.asarray(total) / variance
+    total = sum_of(blocks.values())
+    information = penalised(total, basis, fit.penalties) * total.n**2 / total.square
     refined = _polish(potential, targets, data, spec, (information, fit.coefficients), announce)
     if rdfs is None or target is None:
         errors = compare(refined.measured, targets, data.chunks, potential)
@@ -240,11 +239,12 @@ def box_of(chunk: ForceFrames, baseline: ScreenedCoulomb) -> IonBox:
 def target_of_frames(chunk: ForceFrames, potential: CoarsePotential) -> Target:
     """Return the distribution functions of a data set's frames at one concentration.
 
-    The number of independent configurations is that of its blocks of trajectory.
+    Every frame counts as an independent configuration, as it does for the forces: the weights of
+    both are as if each held the noise of single frames alone.
     """
     box = box_of(chunk, potential.baseline)
     g = _g_of(chunk, potential, box, np.arange(len(chunk.positions)))
-    return Target(box, g, float(len(set(chunk.blocks))))
+    return Target(box, g, float(len(chunk.positions)))
 
 
 def _g_of(chunk: ForceFrames, potential: CoarsePotential, box: IonBox, chosen: Any) -> FloatArray:
