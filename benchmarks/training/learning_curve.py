@@ -44,6 +44,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "half the learning rate": {"optimiser": {"learning_rate": 0.005}},
     "twice the learning rate": {"optimiser": {"learning_rate": 0.02}},
     "four times the learning rate": {"optimiser": {"learning_rate": 0.04}},
+    "eight times the learning rate": {"optimiser": {"learning_rate": 0.08}},
+    "sixteen times the learning rate": {"optimiser": {"learning_rate": 0.16}},
 }
 
 
