@@ -20,7 +20,7 @@ from bjerrum.coarse.comparison import (
 from bjerrum.coarse.dataset import IonData
 from bjerrum.coarse.dilution import write_pmf_csv
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.refine import NOISE_FLOOR, Target, damped_step, refine
+from bjerrum.coarse.refine import NOISE_FLOOR, Target, _score, damped_step, refine
 from bjerrum.coarse.routine import CoarseningSpec, _better_start
 from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
 from bjerrum.electrostatics import ScreenedCoulomb
@@ -133,6 +133,19 @@ def test_a_damped_step_keeps_the_limit_and_goes_down():
     cut = np.clip(newton, -0.3, 0.3)
     gains = [gradient @ x - x @ curvature @ x / 2 for x in (step, cut)]
     assert gains[0] > gains[1]
+
+
+def test_a_noisy_concentration_does_not_choose_the_iteration():
+    """64 pairs say more than 12 in as large a box: what is better for the many is better."""
+    few = replace(BOX, n_cations=12, n_anions=12, edge=25.0)
+    many = replace(BOX, n_cations=64, n_anions=64, edge=25.0)
+    targets = [Target(box, np.zeros((3, 1)), 100.0) for box in (many, few)]
+
+    def scored(at_many, at_few):
+        return _score({"many": {"cc": at_many}, "few": {"cc": at_few}}, targets)
+
+    assert scored(0.2, 1.0) == pytest.approx((64 * 0.2 + 12 * 1.0) / 76)
+    assert scored(0.2, 1.2) < scored(0.3, 1.0)
 
 
 def test_polish_begins_where_distributions_are_nearer_and_counts_nothing_twice(trajectory):

@@ -57,20 +57,24 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """The corrected potential, its last measurement, and the largest |dg| integral by iteration."""
+    """The corrected potential, its measurement, int |dg| dr by iteration, and the least score."""
 
     potential: CoarsePotential
     measured: list[Measured]
     history: list[dict[str, Any]]
-
-    @property
-    def score(self) -> float:
-        """The least mean int |dg| dr of its iterations, angstrom."""
-        return min(_mean(differences) for differences in self.history)
+    score: float
 
 
-def _mean(differences: dict[str, Any]) -> float:
-    return float(np.mean([v for rows in differences.values() for v in rows.values()]))
+def _score(differences: dict[str, Any], targets: Sequence[Target]) -> float:
+    """Return the mean int |dg| dr, angstrom, each concentration weighted with one over its noise.
+
+    The noise of g goes with one over the square root of the pairs that were seen.
+    """
+    weights = [
+        np.sqrt(t.n_independent * t.box.n_cations * t.box.n_anions / t.box.edge**3) for t in targets
+    ]
+    means = [np.mean(list(rows.values())) for rows in differences.values()]
+    return float(np.average(means, weights=weights))
 
 
 def integrated_difference(
@@ -122,7 +126,8 @@ def refine(
             replace(sampling, seed=sampling.seed + number),
             start=None if best is None else [run.frames for run in best.runs],
         )
-        found = _Try(potential, runs, _differences(runs, targets))
+        differences = _differences(runs, targets)
+        found = _Try(potential, runs, differences, _score(differences, targets))
         history.append(found.differences)
         if best is None or found.score < best.score:
             trust = trust if best is None else min(MAX_STEP_KT, 1.5 * trust)
@@ -132,7 +137,7 @@ def refine(
         step = damped_step(*slope, trust * thermal_energy(sampling.temperature))
         potential = _moved(best.potential, step)
     assert best is not None
-    return Refined(best.potential, best.runs, history)
+    return Refined(best.potential, best.runs, history, best.score)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +147,7 @@ class _Try:
     potential: CoarsePotential
     runs: list[Measured]
     differences: dict[str, Any]
-
-    @property
-    def score(self) -> float:
-        """Mean int |dg| dr over pairs and concentrations, angstrom."""
-        return _mean(self.differences)
+    score: float
 
 
 def _slope(
@@ -222,7 +223,8 @@ def _differences(runs: Sequence[Measured], targets: Sequence[Target]) -> dict[st
             name: integrated_difference(run.r, g[k], target.g[k], 1.5, run.box.edge / 2)
             for k, name in enumerate(("cc", "ca", "aa"))
         }
-        rows[f"{molarity_of(run.box):.3g} mol/L"] = values
+        name = f"{molarity_of(run.box):.3g} mol/L"
+        rows[name if name not in rows else f"{name}, {run.box.n_cations} pairs"] = values
     return rows
 
 
