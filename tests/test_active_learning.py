@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from bjerrum import active_learning
 from bjerrum.active_learning import (
     Exploration,
     Round,
@@ -362,6 +363,31 @@ def force_error(model: Model, frames: list[Atoms]) -> float:
     found = [model.bind(list(f.symbols), f.cell.array)(f.positions).forces for f in frames]
     labels = [frame.get_forces() for frame in frames]
     return float(np.sqrt(np.mean((np.concatenate(found) - np.concatenate(labels)) ** 2)))
+
+
+@pytest.mark.parametrize("rigid", [False, True])
+@pytest.mark.parametrize(("growth_per_ps", "n_frames"), [(20.0, 1), (3e3, 0)])
+def test_a_run_that_is_lost_early_gives_what_came_before(rigid, growth_per_ps, n_frames):
+    """x'' = k^2 x: a hill, on which a kinetic energy grows as exp(2 k t).
+
+    The slower one is lost after tens of steps and before the first frame, the other in one step.
+    """
+    box = water_box(8, seed=1, edge=9.3)
+    stiffness = (
+        (growth_per_ps * 1e-3) ** 2 * box.get_masses()[:, None] * AMU_IN_EV_FS2_PER_ANGSTROM2
+    )
+    walk = active_learning._rigid_walk if rigid else active_learning._flexible_walk
+
+    def hill(positions):
+        away = positions - box.positions.mean(axis=0)
+        return Evaluation(-0.5 * float((stiffness * away**2).sum()), stiffness * away)
+
+    how = Exploration(time_ps=0.5, temperature=300.0, is_rigid=rigid, frame_every_fs=100.0)
+    found = walk(box, hill, how, 3)
+    assert found.shape == (n_frames, len(box), 3)
+    if n_frames:
+        moved = np.linalg.norm(found[0] - whole(box, 8), axis=1)
+        assert 0.02 < np.median(moved) < 2.0
 
 
 def test_boxes_without_ions_cannot_be_pulled(tiny_model):

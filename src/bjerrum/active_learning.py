@@ -10,7 +10,7 @@ farthest-point selection.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -57,6 +57,9 @@ class Exploration:
 
 def explore(model: Model, box: Atoms, how: Exploration, *, seed: int) -> list[Atoms]:
     """Return what dynamics under the model's mean visits; the frames before a blow-up if it does.
+
+    A run that is lost before its first frame gives the configuration before that: nothing is
+    learnt faster than what a young committee gets wrong at once.
 
     box  waters first, as O, H, H
     Raises PhysicsCheckFailed if not even one frame is sound.
@@ -124,6 +127,9 @@ def _rigid_walk(box: Atoms, forces: ForceFunction, how: Exploration, seed: int) 
                 seed=[seed, part],
             )
         except PhysicsCheckFailed:
+            if part == 0 and stride > 1:
+                every_step = replace(how, frame_every_fs=how.timestep_fs)
+                return _rigid_walk(box, forces, every_step, seed)[-1:]
             break
         frames.append(x)
     return np.array(frames).reshape(-1, len(box), 3)
@@ -135,8 +141,9 @@ def _flexible_walk(box: Atoms, forces: ForceFunction, how: Exploration, seed: in
     state = start(box.positions.copy(), velocities, masses, forces)
     stride = max(1, round(how.frame_every_fs / how.timestep_fs))
     limit = _HOT * start_energy(len(box), how.temperature)
-    frames = []
+    frames: list[FloatArray] = []
     for step in range(1, round(how.time_ps * PS_IN_FS / how.timestep_fs) + 1):
+        before = state.positions
         state = langevin_step(
             state,
             masses,
@@ -147,6 +154,7 @@ def _flexible_walk(box: Atoms, forces: ForceFunction, how: Exploration, seed: in
             noise=random.standard_normal(state.positions.shape),
         )
         if not state.kinetic_energy < limit:
+            frames = frames or [before][: step - 1]
             break
         if step % stride == 0:
             frames.append(state.positions.copy())

@@ -24,6 +24,8 @@ from bjerrum.units import AMU_IN_EV_FS2_PER_ANGSTROM2, BOLTZMANN
 _BONDS: Final = ((0, 1), (0, 2), (1, 2))
 _TOLERANCE: Final = 1e-9
 _ITERATIONS: Final = 60
+_HOT: Final = 3.0
+"""Kinetic energy over that of free atoms at the temperature, at which a run is taken as lost."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def rigid_langevin(
         half = x + 0.5 * timestep_fs * v
         v = keep * v + kick * random.standard_normal(x.shape)
         v = waters.rattle(v, x, masses)
+        if float((mass * v**2).sum()) > _HOT * v.size * BOLTZMANN * temperature:
+            raise PhysicsCheckFailed(f"dynamics: the run blew up at step {step}: too hot")
         free = half + 0.5 * timestep_fs * v
         new = waters.shake(free, x, masses)
         v = v + (new - free) / timestep_fs
