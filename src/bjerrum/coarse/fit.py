@@ -28,7 +28,9 @@ COMPONENTS_PER_COEFFICIENT: Final = 100
 """Noise 0.25 eV/angstrom then leaves 0.025 in a coefficient's force: the size of the signal."""
 SAMPLES_AT_START: Final = 10
 """Pairs at shorter distances than the spline's start: too few to learn from."""
-CURVATURE_PENALTIES: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+CURVATURE_PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Not weaker: 1e-5 explains as much of left-out forces and leaves splines that no polish repairs
+(docs/coarse-graining.md)."""
 BODY_PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, np.inf)
 """inf: pairs alone."""
 
