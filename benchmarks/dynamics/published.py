@@ -112,7 +112,7 @@ def draw(ours: dict, theirs: dict, label: str, path: Path) -> None:
         axis.fill_between(r, g - error, g + error, color="#1f6fb2", alpha=0.35, lw=0)
         axis.plot(r, g, color="#1f6fb2", lw=1.2, label=label)
         axis.set(xlim=(1.5, 10), xlabel="r / Å", ylabel="g(r)")
-        axis.set_ylim(0, 1.15 * max(curves[pair][1].max() for curves in theirs.values()))
+        axis.set_ylim(0, 1.15 * max(g.max(), *(c[pair][1].max() for c in theirs.values())))
         axis.set_title(pair.replace("-", "–"), fontsize=10)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     axes.flat[-1].axis("off")
