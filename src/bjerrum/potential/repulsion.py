@@ -49,9 +49,9 @@ GAP_BETWEEN = (1.13, 1.30)
 longer (the shortest of 700 frames of LiCl solution is 1.36)."""
 
 GAP_HEIGHT_EV = 0.3
-"""Lifts the passes of the shipped networks, 0.4 eV and more, to where no bond breaks in a millisecond,
-with a slope (6 eV/angstrom) no steeper than the bond's own there. Bars of 1 eV were too steep for
-steps of a femtosecond and threw protons out."""
+"""Lifts the passes of the shipped networks, 0.4 eV and more, to where no bond breaks in a
+millisecond, with a slope (6 eV/angstrom) no steeper than the bond's own there. Bars of 1 eV were
+too steep for steps of a femtosecond and threw protons out."""
 
 _NARROWEST_GAP = 0.1
 
