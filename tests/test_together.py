@@ -12,16 +12,19 @@ import pytest
 from typer.testing import CliRunner
 
 from bjerrum.cli import app
+from bjerrum.dynamics import several
 from bjerrum.dynamics.assembly import assemble
 from bjerrum.dynamics.replicas import Replica
 from bjerrum.dynamics.runner import Dynamics, read_end, run_dynamics
 from bjerrum.dynamics.settings import Setup
+from bjerrum.dynamics.single import SimulationSpec
 from bjerrum.dynamics.together import run_together
 from bjerrum.errors import ExternalError, InputError, ModelError, PhysicsCheckFailed
 from bjerrum.frames import write_frames
 from bjerrum.potential.committee import NetworkCommittee
 from bjerrum.potential.model import load_model
 from bjerrum.potential.shared_batch import SharedBatch
+from bjerrum.system import Salt, Solution
 from bjerrum.trajectory import read_h5md
 from conftest import water_box
 
@@ -122,6 +125,19 @@ def test_what_a_batch_cannot_do(model, tmp_path, monkeypatch):
     monkeypatch.setattr("bjerrum.potential.batched.BatchedModel.__call__", full)
     with pytest.raises(ExternalError, match=r"3 boxes of \d+ atoms"):
         run_together(model, unlike(tmp_path), lambda done: None)
+
+
+def test_several_boxes_on_a_card_are_a_batch(model, tmp_path, monkeypatch):
+    """Nothing runs on the CPU in silence when a card was asked for."""
+    monkeypatch.setattr(several, "load_model", lambda name, device: model)
+    solution = Solution(Salt.parse("LiCl"), 2.0, 298.15)
+    given = {"time_ps": 0.01, "temperature": 300, "timestep_fs": 0.5, "friction_per_ps": 5}
+    spec = SimulationSpec(**given, frame_every_fs=1, seed=1, evaluation="plain")
+    with pytest.raises(InputError, match="--device cuda: several boxes run there as one batch"):
+        several.simulate_several(
+            "tiny", [solution], 26, 1, spec, tmp_path / "runs", print, device="cuda"
+        )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_command(tiny_model, tmp_path):

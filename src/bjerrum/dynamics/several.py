@@ -15,6 +15,7 @@ from bjerrum.dynamics.replicas import Replica, run_replicas
 from bjerrum.dynamics.settings import Setup, require_sound_steps
 from bjerrum.dynamics.single import SimulationSpec, claim_folder
 from bjerrum.dynamics.together import run_together
+from bjerrum.errors import InputError
 from bjerrum.frames import read_frames, require_box, write_frames
 from bjerrum.potential.model import Model, load_model
 from bjerrum.store import exclusive
@@ -43,6 +44,12 @@ def simulate_several(
     """
     require_sound_steps(spec.dynamics())
     loaded = load_model(model, device=device)
+    batched = is_batched(loaded, Setup(spec.evaluation))
+    if device != "cpu" and not batched:
+        raise InputError(
+            f"--device {device}: several boxes run there as one batch, got --evaluation "
+            f"{spec.evaluation}; leave it out"
+        )
     claim: dict[str, object] = {
         "model": loaded.card.weights_sha256,
         "solutions": [[s.salt.formula, s.molality, s.temperature] for s in solutions],
@@ -67,7 +74,7 @@ def simulate_several(
         def progress(done: int) -> None:
             announce("Dynamics", done, n_steps)
 
-        if is_batched(loaded, work[0].setup):
+        if batched:
             run_together(loaded, work, progress)
         else:
             run_replicas(model, work, progress)
