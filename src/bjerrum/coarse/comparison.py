@@ -1,9 +1,9 @@
 """A coarse-grained model beside all-atom trajectories that it was not made from.
 
 For every composition int |g_model - g_all-atom| dr between 1.5 angstrom and half the box, with the
-all-atom run's own noise beside it: half of what its two halves differ by, which is the expected
-error of the mean. Where the difference exceeds its limit, the pair and the concentration are named:
-more all-atom data there is what the model needs before it is trusted further (recursion).
+all-atom run's own noise beside it: the expected error of the mean, from blocks. Where that is above
+its limit, the pair and the concentration are named: more all-atom data there is what the model
+needs before it is trusted further (recursion).
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.refine import integrated_difference, molarity_of
+from bjerrum.coarse.refine import (
+    N_BLOCKS,
+    integrated_difference,
+    molarity_of,
+    noise_of_mean,
+)
 from bjerrum.coarse.routine import advice
 from bjerrum.coarse.simulate import (
     BIN_WIDTH,
@@ -38,7 +43,6 @@ from bjerrum.units import bjerrum_length
 PAIRS: Final = ("cc", "ca", "aa")
 LOW: Final = 1.5
 """Angstrom where the integral begins."""
-_HALVES: Final = 2
 _NAMES: Final = {"OW": "O", "H1": "H", "H2": "H", "HW1": "H", "HW2": "H", "NA": "Na", "CL": "Cl"}
 """What GROMACS and AMBER call the atoms."""
 _ALIGN: Final = (8.0, 9.0)
@@ -53,12 +57,12 @@ class Reference:
     """The distribution functions of an all-atom run.
 
     g       of cc, ca, aa on the engine's bins, (3, n_bins), like pairs over (N - 1)/V
-    halves  of its two halves, (2, 3, n_bins)
+    blocks  of its blocks, (N_BLOCKS, 3, n_bins)
     """
 
     box: IonBox
     g: FloatArray
-    halves: FloatArray
+    blocks: FloatArray
     n_frames: int
     source: tuple[str, ...]
 
@@ -124,10 +128,13 @@ def _box_of(
 def _reference(
     box: IonBox, frames: FloatArray, source: Sequence[str], potential: CoarsePotential
 ) -> Reference:
-    if len(frames) < _HALVES:
-        raise InputError(f"{', '.join(source)}: one frame gives no noise; use more")
-    halves = np.array([frames_g(part, box, potential) for part in np.array_split(frames, _HALVES)])
-    return Reference(box, frames_g(frames, box, potential), halves, len(frames), tuple(source))
+    if len(frames) < N_BLOCKS:
+        raise InputError(
+            f"{', '.join(source)}: expected {N_BLOCKS} frames or more for an error bar, got "
+            f"{len(frames)}; use a longer run, or shorten --skip-ps"
+        )
+    blocks = np.array([frames_g(part, box, potential) for part in np.array_split(frames, N_BLOCKS)])
+    return Reference(box, frames_g(frames, box, potential), blocks, len(frames), tuple(source))
 
 
 def frames_g(frames: FloatArray, box: IonBox, potential: CoarsePotential) -> FloatArray:
@@ -169,13 +176,12 @@ def _row(run: Measured, reference: Reference) -> dict[str, Any]:
     mean, error = g.mean(axis=0), g.std(axis=0, ddof=1) / np.sqrt(len(g))
     half, r = reference.box.edge / 2, run.r
     inside = (r >= LOW) & (r <= half)
-    first, second = reference.halves
+    noise = noise_of_mean(reference.blocks, r, LOW, half)
     pairs = {}
     for k, name in enumerate(PAIRS):
-        noise = integrated_difference(r, first[k], second[k], LOW, half) / 2
         pairs[name] = {
             "difference_angstrom": integrated_difference(r, mean[k], reference.g[k], LOW, half),
-            "all_atom_noise_angstrom": noise,
+            "all_atom_noise_angstrom": float(noise[k]),
             "model_noise_angstrom": float(np.sqrt(2 / np.pi) * error[k][inside].sum() * BIN_WIDTH),
         }
     return {

@@ -15,6 +15,7 @@ the forces gave them. An iteration is a short run of the compiled engine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -83,6 +84,32 @@ def integrated_difference(
     """Return int |g - other| dr between two distances, angstrom."""
     inside = (r >= low) & (r <= high)
     return float(np.abs(g - other)[inside].sum() * (r[1] - r[0]))
+
+
+N_BLOCKS: Final = 16
+"""Stretches of an all-atom run of which the noise of its g(r) is estimated."""
+
+
+def noise_of_mean(blocks: FloatArray, r: FloatArray, low: float, high: float) -> FloatArray:
+    """Return the expected int |error of the mean| dr of every pair, angstrom, (n_pairs,).
+
+    blocks  g of stretches of equal length, in the order of time, (N_BLOCKS, n_pairs, n_bins)
+
+    The error of the mean of B blocks is s / (c4 sqrt(B)), s their spread and c4 what makes it
+    unbiased; of a normal variable |x| is sqrt(2/pi) of it on average. Blocks that are shorter than
+    the memory of the ions make it too small, few blocks make it uncertain, so the largest of all
+    halvings from N_BLOCKS to two blocks counts (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461
+    (1989)).
+    """
+    inside = (r >= low) & (r <= high)
+    found = []
+    while len(blocks) >= 2:
+        n = len(blocks)
+        c4 = math.sqrt(2 / (n - 1)) * math.gamma(n / 2) / math.gamma((n - 1) / 2)
+        error = blocks.std(axis=0, ddof=1)[:, inside].sum(axis=1) / (c4 * math.sqrt(n))
+        found.append(math.sqrt(2 / math.pi) * error * (r[1] - r[0]))
+        blocks = (blocks[0::2] + blocks[1::2]) / 2
+    return np.asarray(np.max(found, axis=0))
 
 
 def target_of_table(box: IonBox, r: FloatArray, g: FloatArray, n_independent: float) -> Target:

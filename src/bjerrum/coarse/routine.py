@@ -19,10 +19,12 @@ from bjerrum.coarse.learning import NetworkTraining, train_committee
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
+    N_BLOCKS,
     Refined,
     Target,
     integrated_difference,
     molarity_of,
+    noise_of_mean,
     refine,
 )
 from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, ideal_counts, n_bins
@@ -267,21 +269,18 @@ def compare(
 ) -> dict[str, Any]:
     """Return int |dg| dr by concentration and pair with the all-atom run's own noise beside it.
 
-    The noise is that of the mean: half the difference between the two halves of the all-atom run.
+    The noise is that of the mean of the all-atom run, from blocks.
     """
     result: dict[str, Any] = {}
     for run, target, chunk in zip(measured, targets, chunks, strict=True):
-        n = len(chunk.positions)
-        halves = [
-            _g_of(chunk, potential, target.box, np.arange(a, b))
-            for a, b in ((0, n // 2), (n // 2, n))
-        ]
+        parts = np.array_split(np.arange(len(chunk.positions)), N_BLOCKS)
+        blocks = np.array([_g_of(chunk, potential, target.box, part) for part in parts])
         mine, half = run.g().mean(axis=0), target.box.edge / 2
+        noise = noise_of_mean(blocks, run.r, 1.5, half)
         rows = {}
         for k, name in enumerate(_PAIR_NAMES):
-            noise = integrated_difference(run.r, halves[0][k], halves[1][k], 1.5, half) / 2
             found = integrated_difference(run.r, mine[k], target.g[k], 1.5, half)
-            rows[name] = {"difference_angstrom": found, "all_atom_noise_angstrom": noise}
+            rows[name] = {"difference_angstrom": found, "all_atom_noise_angstrom": float(noise[k])}
         result[f"{molarity_of(run.box):.3g} mol/L"] = rows
     return {"integrated_dg": result, "advice": advice(result)}
 
