@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -16,7 +17,7 @@ from bjerrum.dynamics.stopping import likely_cause
 from bjerrum.dynamics.watchdog import REASONS, Observer, Watch, bit_of
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import Evaluation
-from bjerrum.trajectory import read_h5md
+from bjerrum.trajectory import read_h5md, without_marked
 from conftest import water_box
 
 ATOMS = water_box(12, edge=9.3, seed=3)
@@ -152,6 +153,85 @@ def test_a_calm_run_is_not_marked(tmp_path):
     assert (chunk.observables["watchdog"] == 0).all()
     assert json.loads((tmp_path / RECORD).read_text())["n_events"] == 0
     assert not (tmp_path / FLAGGED).exists()
+
+
+def wells(positions):
+    d = positions - ATOMS.positions
+    return Evaluation(5 * float((d**2).sum()), -10 * d)
+
+
+def test_a_frozen_box_is_marked_in_all_frames_that_were_looked_back_on(tmp_path):
+    """Atoms in stiff wells; looks back begin at the end of the second chunk of 20 fs."""
+    watch = Watch(stride=2, frozen_time_ps=0.02, energy_sigmas=1e9)
+    dynamics = replace(DYNAMICS, n_steps=80)
+    run_dynamics(ATOMS, wells, dynamics, tmp_path, extras=Extras(watch=watch))
+    (chunk,) = read_h5md(tmp_path / "trajectory.h5")
+    marks = chunk.observables["watchdog"].astype(int) & bit_of(["frozen"])
+    assert (marks > 0).tolist() == [False] * 5 + [True] * 15
+    record = json.loads((tmp_path / RECORD).read_text())
+    assert record["reasons"]["frozen"]["n_looks"] == 3
+    assert (record["n_frames"], record["n_frames_marked"]) == (20, 15)
+    left = [len(part.steps) for part in without_marked(read_h5md(tmp_path / "trajectory.h5"))]
+    assert sum(left) == 5
+
+
+def test_a_frozen_box_stops_with_its_marks(tmp_path):
+    watch = Watch(stride=2, frozen_time_ps=0.02, energy_sigmas=1e9, on_event="stop")
+    with pytest.raises(PhysicsCheckFailed, match="step 40: frozen"):
+        run_dynamics(
+            ATOMS, wells, replace(DYNAMICS, n_steps=80), tmp_path, extras=Extras(watch=watch)
+        )
+    (chunk,) = read_h5md(tmp_path / STOPPED)
+    assert (chunk.observables["watchdog"] > 0).tolist() == [False] * 5 + [True] * 5
+
+
+@pytest.mark.parametrize("chunk_frames", [3, 10, 20])
+def test_every_jump_of_the_energy_is_seen_at_the_ends_of_chunks_too(chunk_frames, tmp_path):
+    """A jump every 60 steps; chunks of 3, 10 and 20 steps, a look every 10."""
+    calls = [0]
+
+    def jumping(positions):
+        calls[0] += 1
+        return Evaluation(1000.0 * ((calls[0] - n_opened()) // 60), np.zeros_like(positions))
+
+    def n_opened():  # each chunk evaluates its first configuration once more
+        return 1 + (calls[0] - 1) // (chunk_frames + 1)
+
+    dynamics = replace(
+        DYNAMICS, timestep_fs=0.5, n_steps=400, frame_stride=1, chunk_frames=chunk_frames
+    )
+    extras = Extras(watch=Watch(isolation=30.0))
+    run_dynamics(ATOMS, jumping, dynamics, tmp_path, extras=extras)
+    found = json.loads((tmp_path / RECORD).read_text())["reasons"]["energy runs away"]
+    assert found["n_looks"] == 6
+    assert found["spans_ps"] == [[0.03 * k, 0.03 * k] for k in range(1, 7)]
+
+
+def test_a_stop_before_the_first_frame_of_a_chunk_is_recorded(tmp_path):
+    """The energy jumps in step 23, between the frames 20 and 24."""
+    calls = [0]
+
+    def forces(positions):
+        calls[0] += 1
+        return Evaluation(9.0 if calls[0] > 24 else 0.0, np.zeros_like(positions))
+
+    with pytest.raises(PhysicsCheckFailed, match="step 24: energy runs away"):
+        run(tmp_path, ATOMS.positions, forces=forces, on_event="stop")
+    (kept,) = read_h5md(tmp_path / STOPPED)
+    assert kept.steps.tolist() == [4, 8, 12, 16, 20]
+    assert kept.metadata["watchdog_events"] == 1
+    assert "energy runs away" in json.loads((tmp_path / RECORD).read_text())["reasons"]
+    (frame,) = ase.io.read(tmp_path / FLAGGED, index=":")
+    assert frame.info["step"] == 24
+
+
+def test_a_stop_at_the_very_first_configuration_is_recorded(tmp_path):
+    positions = ATOMS.positions.copy()
+    positions[1] = positions[index("Cl")] + [1.1, 0, 0]
+    with pytest.raises(PhysicsCheckFailed, match="--watch continue"):
+        run(tmp_path, positions, on_event="stop")
+    assert json.loads((tmp_path / RECORD).read_text())["n_events"] == 2
+    assert not (tmp_path / STOPPED).exists()
 
 
 def test_spans_join_looks_that_follow_one_another():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from bjerrum.dynamics.runner import Binder, Extras
 from bjerrum.dynamics.settings import Dynamics, Setup, require_sound_steps
+from bjerrum.dynamics.stepping import Binder, Extras
 from bjerrum.dynamics.watchdog import Watch, watch_for
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.potential.fused.inner import InnerPotential

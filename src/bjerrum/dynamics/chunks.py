@@ -1,16 +1,23 @@
-"""Restart points of a trajectory on disk: one file per chunk, whole or not there."""
+"""Restart points of a trajectory on disk: one file per chunk, whole or not there.
+
+Each file says which run it belongs to. Before a run goes on, all of them are read through once
+(checksums, run, steps), so that a damaged or foreign one is refused before anything is computed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
+from bjerrum.dynamics.settings import Dynamics
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.files import atomic_path
@@ -18,11 +25,15 @@ from bjerrum.files import atomic_path
 
 @dataclass(frozen=True)
 class End:
-    """The exact state at the end of a chunk: shapes (n_atoms, 3), (n_atoms, 3), (3, 3)."""
+    """The exact state at the end of a chunk: shapes (n_atoms, 3), (n_atoms, 3), (3, 3).
+
+    seen_energy  eV, at the last look of the watch; None before the first
+    """
 
     positions: FloatArray
     velocities: FloatArray
     cell: FloatArray
+    seen_energy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,47 @@ class Chunk:
     flagged_cells: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Which run a chunk belongs to.
+
+    run        hash of what determines its numbers, see :func:`identity_of`
+    dynamics   how many steps each chunk has
+    n_atoms    of its box
+    """
+
+    run: str
+    dynamics: Dynamics
+    n_atoms: int
+
+    def steps_of(self, index: int) -> tuple[int, int]:
+        """Return the first and the last step at which this chunk has a frame."""
+        stride, per_chunk = self.dynamics.frame_stride, self.dynamics.chunk_frames
+        first, last = index * per_chunk, min((index + 1) * per_chunk, self.dynamics.n_frames)
+        return (first + 1) * stride, last * stride
+
+
+NOT_NUMBERS = ("evaluation",)
+"""Facts of a run that may change on its way: it may begin on the CPU and go on on a card."""
+
+
+def identity_of(
+    atoms: Atoms, dynamics: Dynamics, facts: dict[str, Any], velocities: FloatArray | None = None
+) -> Identity:
+    """Return what a run is: atoms, first positions and velocities, settings but its length, facts.
+
+    facts  of the model, for instance the hash of its weights, and whether the run is watched
+    """
+    settings = {name: value for name, value in asdict(dynamics).items() if name != "n_steps"}
+    known = {name: value for name, value in facts.items() if name not in NOT_NUMBERS}
+    text = json.dumps([list(atoms.symbols), settings, known], sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    for array in (atoms.positions, atoms.cell.array, velocities):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    return Identity(digest.hexdigest()[:16], dynamics, len(atoms))
+
+
 _OPTIONAL = ("cells", "velocities", "flagged", "flagged_cells")
 
 
@@ -58,17 +110,20 @@ def _path(folder: Path, index: int) -> Path:
     return folder / f"chunk-{index:06d}.npz"
 
 
-def write_chunk(folder: Path, index: int, chunk: Chunk) -> None:
-    """Write the chunk with this number, atomically."""
+def write_chunk(folder: Path, index: int, chunk: Chunk, run: str) -> None:
+    """Write the chunk with this number, atomically; ``run`` says to which run it belongs."""
     arrays: dict[str, Any] = {
         "steps": chunk.steps,
         "positions": chunk.positions,
         "end_positions": chunk.end.positions,
         "end_velocities": chunk.end.velocities,
         "end_cell": chunk.end.cell,
+        "run": np.array(run),
         "events": np.array(json.dumps(chunk.events)),
     }
     arrays |= {name: getattr(chunk, name) for name in _OPTIONAL if getattr(chunk, name) is not None}
+    if chunk.end.seen_energy is not None:
+        arrays["end_seen_energy"] = np.array(chunk.end.seen_energy)
     arrays |= {f"observable_{name}": series for name, series in chunk.observables.items()}
     with atomic_path(_path(folder, index)) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -95,15 +150,68 @@ def read_chunk(path: Path) -> Chunk:
                 data["steps"],
                 data["positions"],
                 observables,
-                End(data["end_positions"], data["end_velocities"], data["end_cell"]),
+                _end(data),
                 events=json.loads(str(data["events"])),
                 **{name: data[name] for name in _OPTIONAL if name in data.files},
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: is no restart file of this version, truncated perhaps ({error}); remove it "
-            "and the later ones to go on from the one before"
-        ) from error
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _end(data: Any) -> End:
+    seen = float(data["end_seen_energy"]) if "end_seen_energy" in data.files else None
+    return End(data["end_positions"], data["end_velocities"], data["end_cell"], seen)
+
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_REMEDY = "remove it and the later ones to go on from the one before"
+
+
+def _damaged(path: Path, error: Exception | str) -> InputError:
+    return InputError(
+        f"{path}: is no restart file of this version, truncated perhaps ({error}); {_REMEDY}"
+    )
+
+
+def verified_chunks(folder: Path, identity: Identity) -> list[Path]:
+    """Return the files of the chunks that are done, each whole and of this run.
+
+    Every byte is read for its checksum, no array is kept. Files of versions that did not write
+    which run they belong to are known by their atoms and steps. Raises InputError, and touches
+    nothing, for a damaged or foreign one.
+    """
+    paths = completed_chunks(folder)
+    for index, path in enumerate(paths):
+        try:
+            with zipfile.ZipFile(path) as file:
+                bad = file.testzip()
+            if bad is not None:
+                raise _damaged(path, f"the checksum of {bad} is wrong")
+            with np.load(path, allow_pickle=False) as data:
+                run = str(data["run"]) if "run" in data.files else identity.run
+                steps, n_atoms = data["steps"], len(data["end_positions"])
+        except InputError:
+            raise
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+        _require_own(path, index, identity, (run, steps, n_atoms))
+    return paths
+
+
+def _require_own(
+    path: Path, index: int, identity: Identity, found: tuple[str, IntArray, int]
+) -> None:
+    run, steps, n_atoms = found
+    if n_atoms != identity.n_atoms:
+        why = f"of {n_atoms} atoms, expected {identity.n_atoms}"
+    elif run != identity.run:
+        why = "of another box, seed, model or setting"
+    elif (int(steps[0]), int(steps[-1])) != identity.steps_of(index):
+        first, last = identity.steps_of(index)
+        why = f"with steps {steps[0]} to {steps[-1]}, expected {first} to {last}"
+    else:
+        return
+    raise InputError(f"{path}: belongs to another run, {why}; {_REMEDY}")
 
 
 def read_chunks(folder: Path) -> Iterator[Chunk]:

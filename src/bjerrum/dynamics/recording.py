@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -75,24 +74,34 @@ class Recorder:
         if events and len(self.flagged) < MAX_FLAGGED:
             self.flagged.append((state.positions, cell))
 
+    def saw_in_all(self, events: list[Event], state: State, cell: FloatArray) -> None:
+        """Keep what a look back over the whole chunk found: all its frames carry the mark."""
+        self.saw(events, state, cell)
+        self._since -= {event.reason for event in events}
+        mark = bit_of([event.reason for event in events])
+        for row in self.rows:
+            row["watchdog"] = float(int(row["watchdog"]) | mark)
+
     def spread(self, value: float) -> None:
         """Keep the largest spread of the committee at the last look, eV/angstrom."""
         self._spread = value
 
     def so_far(self) -> Chunk:
-        """Return the chunk as if the run ended with the last frame that was kept."""
-        return self._chunk(End(self.positions[-1], self.velocities[-1], self.cells[-1]))
+        """Return what there is of a chunk that does not reach its end, frames or none."""
+        nothing = np.empty((0, 3))
+        return self._chunk(End(nothing, nothing, np.zeros((3, 3))))
 
-    def close(self, state: State, cell: FloatArray) -> Chunk:
+    def close(self, state: State, cell: FloatArray, seen_energy: float | None) -> Chunk:
         """Return the chunk."""
-        return self._chunk(End(state.positions, state.velocities, cell))
+        return self._chunk(End(state.positions, state.velocities, cell, seen_energy))
 
     def _chunk(self, end: End) -> Chunk:
         flagged = [p for p, _ in self.flagged]
+        names = self.rows[0] if self.rows else {}
         return Chunk(
             np.array(self.steps),
             np.array(self.positions),
-            {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]},
+            {name: np.array([row[name] for row in self.rows]) for name in names},
             end,
             cells=np.array(self.cells) if self.keep_cells else None,
             velocities=np.array(self.velocities) if self.keep_velocities else None,
@@ -110,19 +119,44 @@ def _pressures(state: State, virial: FloatArray, cell: FloatArray) -> dict[str, 
 
 
 def write_record(
-    folder: Path, atoms: Atoms, watch: Watch, timestep_fs: float, unfinished: Iterable[Chunk] = ()
+    folder: Path, atoms: Atoms, watch: Watch, timestep_fs: float, unfinished: Chunk | None = None
 ) -> dict[str, Any]:
-    """Write and return what the watch saw in all chunks; keep configurations for relabelling."""
+    """Write and return what the watch saw in all chunks; keep configurations for relabelling.
+
+    unfinished  a chunk that is not on disk, of a run that was stopped
+    """
     events: list[dict[str, Any]] = []
     frames: list[Atoms] = []
-    for chunk in chain(read_chunks(folder), unfinished):
+    n_frames = n_marked = 0
+    for chunk in chain(read_chunks(folder), () if unfinished is None else (unfinished,)):
         events += chunk.events
         frames += _flagged_frames(atoms, chunk)
+        n_frames += len(chunk.steps)
+        n_marked += int(np.count_nonzero(chunk.observables.get("watchdog", np.empty(0))))
     record = summarise(events, watch, timestep_fs)
+    record |= {"n_frames": n_frames, "n_frames_marked": n_marked}
     write_json(folder / RECORD, record)
     if frames:
         write_frames(folder / FLAGGED, frames)
+    else:
+        (folder / FLAGGED).unlink(missing_ok=True)
     return record
+
+
+def told(record: dict[str, Any]) -> str:
+    """Return in one line what a watch saw; empty if that is nothing.
+
+    record  of :func:`write_record`
+    """
+    parts = [
+        f"{reason}, {found['n_looks']} look{'s' * (found['n_looks'] > 1)}, "
+        f"{found['spans_ps'][0][0]:g} to {found['spans_ps'][-1][1]:g} ps"
+        for reason, found in record["reasons"].items()
+    ]
+    if not parts:
+        return ""
+    marked = f"{record['n_frames_marked']} of {record['n_frames']} frames marked"
+    return f"watch: {'; '.join(parts)}; {marked}"
 
 
 def _flagged_frames(atoms: Atoms, chunk: Chunk) -> list[Atoms]:

@@ -35,16 +35,18 @@ def stopped(
     write_frames(path, [frame])
     seen = "; ".join(str(event) for event in events)
     return PhysicsCheckFailed(
-        f"dynamics: stopped by the watch at step {events[0].step}: {seen}; frame in {path}"
+        f"dynamics: stopped by the watch at step {events[0].step}: {seen}; frame in {path}; to go "
+        "on past it, run the same command with --watch continue, which marks such frames"
     )
 
 
 def blown_up(
-    atoms: Atoms, folder: Path, dynamics: Dynamics, before: State, state: State,
-    temperature: float, step: int,
+    atoms: Atoms, folder: Path, dynamics: Dynamics, cell: FloatArray, before: State,
+    state: State, temperature: float, step: int,
 ) -> PhysicsCheckFailed:  # fmt: skip
     """Leave the frame that shows why, the last one with finite positions; return the error."""
     frame = atoms.copy()
+    frame.set_cell(cell)
     frame.positions = state.positions if np.isfinite(state.positions).all() else before.positions
     path = folder / BLOWN_UP
     frame.info["step"] = step

@@ -2,8 +2,9 @@
 
 Every look compares a configuration with what the model can be trusted for: O-H bonds as they were
 at the start (a network trained without proton transfer knows nothing of it), ions no closer than
-in its data, a committee that agrees, an energy that does not run away, a liquid that is neither
-frozen nor torn apart. The limits are in :class:`Watch`; what was seen are :class:`Event` s.
+where the model's wall begins, a committee that agrees, an energy that does not run away, a liquid
+that is neither frozen nor torn apart. The limits are in :class:`Watch`; what was seen are
+:class:`Event` s.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Watch:
     broken_bond          an H farther than this from the O it was nearest to at the start, angstrom
     new_bond             an H nearer than this to another heavy atom, angstrom, or nearer to a
                          non-metal than the sum of covalent radii and BOND_MARGIN
-    closest              shortest distance of each pair of elements in the training data, angstrom;
-                         ions nearer than that are flagged
+    closest              where the model's wall begins for each pair of elements, angstrom: 0.95 of
+                         the shortest distance in the training data, or the contact distance if
+                         that is shorter; heavy atoms nearer than that are flagged
     committee_spread     eV/angstrom, of any atom
     energy_sigmas        jump of the potential energy between looks, in units of its thermal
                          standard deviation for harmonic atoms, sqrt(3 N / 2) kT
@@ -94,7 +96,7 @@ class Event:
 
 
 def watch_for(wall: Repulsion | None, **limits: Any) -> Watch:
-    """Return the watch of a model: its wall knows the shortest distances of its data."""
+    """Return the watch of a model: pairs inside its wall are too close."""
     return Watch(closest=() if wall is None else wall.outer, **limits)
 
 
@@ -107,7 +109,7 @@ def bit_of(reasons: Sequence[str]) -> int:
 class Observer:
     """A watch bound to the atoms of a run: what is bonded to what, which pairs count.
 
-    Between looks it remembers one energy, which it forgets at a restart point.
+    Between looks it remembers one energy, which restart points keep.
     """
 
     watch: Watch
@@ -127,9 +129,14 @@ class Observer:
         self._limits = self._pair_limits()
         self._energy: float | None = None
 
-    def reset(self) -> None:
-        """Forget what was seen before."""
-        self._energy = None
+    @property
+    def energy(self) -> float | None:
+        """Potential energy at the last look, eV; None before the first."""
+        return self._energy
+
+    def reset(self, energy: float | None = None) -> None:
+        """Forget what was seen before, or take the energy of a last look, eV."""
+        self._energy = energy
 
     def look(
         self, step: int, positions: FloatArray, cell: FloatArray, energy: float,
@@ -199,7 +206,7 @@ class Observer:
         return np.maximum(self.watch.new_bond, np.where(non_metal, bond, 0.0))
 
     def _pair_limits(self) -> FloatArray:
-        """Shortest distance allowed between heavy atoms, 0 where the data say nothing."""
+        """Where the wall between heavy atoms begins, 0 for pairs without one."""
         symbols = [self.atoms.symbols[i] for i in self._heavy]
         known = dict(self.watch.closest)
         kinds = sorted(set(symbols))
