@@ -268,7 +268,7 @@ def run_coarse_series(run: Run) -> Result | None:
         return None
     weights = load_coarse(str(folder)).card.weights_sha256
     time_ps = series_time(run.config.dynamics.length_ps)
-    step = Step("coarse_series", 1, {"time_ps": time_ps}, {"model": weights})
+    step = Step("coarse_series", 2, {"time_ps": time_ps}, {"model": weights})
 
     def work(folder_of_step: Path) -> None:
         write_json(folder_of_step / SERIES_FILE, coarse_series(folder, time_ps, run.announce))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from bjerrum.coarse.kernel import library
 from bjerrum.coarse.model import coarse_models, load_coarse
 from bjerrum.coarse.series import ESTIMATOR, concentration_series
-from bjerrum.coarse.simulate import Sampling
+from bjerrum.coarse.systems import Sampling
 from bjerrum.errors import ExternalError
 from bjerrum.store import Result
 
@@ -22,8 +22,6 @@ CONCENTRATIONS: Final = (0.5, 1.25, 2.5)
 REPLICAS: Final = 8
 TIME_PS: Final = 100.0
 LEAST_PS: Final = 20.0
-EQUILIBRATION_PS: Final = 20.0
-"""Ions at 2 per ps of friction diffuse 20 angstrom in this time."""
 N_PAIRS: Final = 24
 
 
@@ -63,7 +61,6 @@ def coarse_series(
     sampling = Sampling(
         temperature=model.card.temperature_K,
         time_ps=time_ps,
-        equilibration_ps=EQUILIBRATION_PS,
         replicas=REPLICAS,
     )
     points = concentration_series(

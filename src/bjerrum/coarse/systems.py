@@ -13,6 +13,10 @@ from bjerrum.estimate import FloatArray
 
 MASS_AMU: Final = 30.0
 """Of every ion: only configurations count."""
+EQUILIBRATION_PS: Final = 80.0
+"""Of every run that is measured. From a lattice, which has next to no ion pairs, the population of
+Na-Cl contacts at 2.5 mol/L takes 60 ps to settle (0.91 in the first 10 ps, then 1.7, 2.0, 2.1, 2.2).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Sampling:
 
     temperature: float
     time_ps: float
-    equilibration_ps: float = 50.0
+    equilibration_ps: float = EQUILIBRATION_PS
     replicas: int = 64
     timestep_fs: float = 15.0
     friction_per_ps: float = 2.0
