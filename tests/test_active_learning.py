@@ -21,7 +21,7 @@ from bjerrum.active_learning import (
     should_stop,
     whole,
 )
-from bjerrum.campaign.running import open_campaign
+from bjerrum.campaign.opening import open_campaign
 from bjerrum.dynamics.rigid import RigidWaters, rigid_langevin
 from bjerrum.errors import InputError
 from bjerrum.estimate import Evaluation

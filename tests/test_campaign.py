@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from typer.testing import CliRunner
 from bjerrum.campaign import kinds
 from bjerrum.campaign.cleaning import find_garbage
 from bjerrum.campaign.costs import UnitCost, measured_costs, shipped_costs, wall_seconds
-from bjerrum.campaign.running import is_locked, open_campaign, plan, run_campaign, status
+from bjerrum.campaign.looking import plan, status
+from bjerrum.campaign.opening import open_campaign
+from bjerrum.campaign.running import run_campaign
 from bjerrum.campaign.spec import is_campaign, read_campaign
 from bjerrum.campaign.toml import dumps_toml
 from bjerrum.campaign.wiring import wire
@@ -27,7 +30,7 @@ from bjerrum.database import Database
 from bjerrum.errors import InputError, LockedError
 from bjerrum.execution.journal import read_journal
 from bjerrum.graph import Graph
-from bjerrum.store import Store, exclusive
+from bjerrum.store import Store, exclusive, is_held
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("campaign*.toml"))
@@ -194,10 +197,125 @@ def test_an_unreachable_database_stops_before_anything_is_computed(mini, tmp_pat
 def test_two_drivers_on_one_campaign(mini):
     opened = open_campaign(mini)
     with exclusive(opened.store.root):
-        assert is_locked(opened.store.root)
+        assert is_held(opened.store.root)
         with pytest.raises(LockedError, match="another process is running in this folder"):
             run_campaign(opened, quiet)
-    assert not is_locked(opened.store.root)
+    assert not is_held(opened.store.root)
+
+
+def test_looking_refuses_no_driver(mini):
+    """Somebody looks all the time; a driver that starts meanwhile waits for the moment."""
+    root = open_campaign(mini).store.root
+    root.mkdir(parents=True)
+    (root / ".lock").touch()
+    ended, seen = threading.Event(), []
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.append(is_held(root))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(100):
+            with exclusive(root):
+                time.sleep(0.002)
+    finally:
+        ended.set()
+        looker.join()
+    assert {True, False} <= set(seen)
+
+
+SECRET = "hunter2-and-more"
+URLS = [
+    f"postgresql://me:{SECRET}@db.example/results",
+    f"postgresql://me@db.example/results?password={SECRET}",
+    f"postgresql+psycopg://me:{SECRET}@db.example:5432/results",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_databases_password_is_never_told(mini, monkeypatch, url):
+    """Not by status, not by run, not in the folder's copy of the file, not by errors."""
+    from bjerrum.campaign import running
+
+    mini.write_text(f'database = "{url}"\n{MINI}')
+    opened = open_campaign(mini)
+    assert opened.database == url
+    monkeypatch.setattr(running, "record", lambda *some: None)
+    monkeypatch.setattr(running.Drive, "run", lambda self: self.executor.close())
+    told = [
+        CliRunner().invoke(app, ["run", str(mini)]),
+        CliRunner().invoke(app, ["status", str(mini)]),
+        CliRunner().invoke(app, ["status", str(mini), "--json"]),
+        CliRunner().invoke(app, ["plan", str(mini), "--json"]),
+        CliRunner().invoke(app, ["clean", str(mini)]),
+    ]
+    assert all(one.exit_code == 0 for one in told), [one.output for one in told]
+    assert "db.example" in told[0].output
+    root = mini.parent / "campaigns" / "mini"
+    texts = [one.output for one in told]
+    texts += [path.read_text() for path in root.rglob("*") if path.is_file()]
+    assert len(texts) > len(told) + 1
+    assert not any(SECRET in text for text in texts)
+    copy = read_campaign(root / "campaign.toml")
+    assert copy.model_dump(exclude={"database"}) == opened.campaign.config.model_dump(
+        exclude={"database"}
+    )
+
+
+def test_the_copy_of_a_file_without_secrets_is_the_file(mini, monkeypatch):
+    from bjerrum.campaign.opening import claim
+
+    opened = open_campaign(mini)
+    claim(opened)
+    assert (opened.store.root / "campaign.toml").read_bytes() == mini.read_bytes()
+
+
+def test_the_database_of_the_environment_is_used_unless_the_file_names_one(mini, monkeypatch):
+    default = open_campaign(mini).database
+    assert default == str(Path("campaigns/mini/results.sqlite"))
+    monkeypatch.setenv("BJERRUM_DATABASE", URLS[0])
+    assert open_campaign(mini).database == URLS[0]
+    mini.write_text(f'database = "own.sqlite"\n{MINI}')
+    assert open_campaign(mini).database == "own.sqlite"
+
+
+def test_two_files_of_one_name_do_not_share_a_folder(mini, tmp_path):
+    """Else ``clean`` of the second would take what the first has computed."""
+    from bjerrum.campaign.opening import claim
+
+    opened = open_campaign(mini)
+    claim(opened)
+    other = tmp_path / "other.toml"
+    other.write_text(MINI.replace("length_ps = 3", "length_ps = 4"))
+    for command in ("plan", "status", "clean", "run"):
+        refused = CliRunner().invoke(app, [command, str(other)])
+        assert isinstance(refused.exception, InputError), command
+        assert "belongs to" in str(refused.exception)
+        assert str(mini) in str(refused.exception)
+    assert open_campaign(mini), "its own file is welcome"
+    link = tmp_path / "link.toml"
+    link.symlink_to(mini)
+    assert open_campaign(link)
+    adopted = open_campaign(other, adopt=True)
+    claim(adopted)
+    assert open_campaign(other)
+    with pytest.raises(InputError, match=r"belongs to .*other\.toml"):
+        open_campaign(mini)
+    other.unlink()
+    assert open_campaign(mini), "a file that was moved holds no folder"
+    shown = CliRunner().invoke(app, ["clean", str(mini)])
+    assert shown.stdout.startswith(f"mini ({mini}) in campaigns/mini")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"running": [1]}', '{"running": {"a": "b"}}'])
+def test_a_damaged_state_of_the_driver_says_nothing(mini, text):
+    opened = open_campaign(mini)
+    with exclusive(opened.store.root):
+        (opened.store.root / "running.json").write_text(text)
+        found = status(opened)
+    assert (found["driver"], found["running"]) == ("running", [])
 
 
 def test_run_files_are_no_campaigns(mini, tmp_path):

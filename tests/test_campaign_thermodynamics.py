@@ -10,7 +10,7 @@ import pytest
 
 from bjerrum.boxes import build_box
 from bjerrum.campaign.forces import ClassicalForces
-from bjerrum.campaign.running import open_campaign
+from bjerrum.campaign.opening import open_campaign
 from bjerrum.campaign.thermodynamics import MODEL, solve_salt
 from bjerrum.coarse.model import load_coarse, save_coarse
 from bjerrum.errors import InputError

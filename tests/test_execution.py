@@ -199,6 +199,16 @@ def test_damage_is_noticed_at_the_next_start(tmp_path):
     assert begun(tmp_path) == Counter({n.hash: 1 + (n is last) for n in graph})
 
 
+@pytest.mark.parametrize("known", [5, [1], {"value": 3}, {"value": [1, 2]}, {"value": ["a"] * 4}])
+def test_damaged_fingerprints_are_none(tmp_path, known):
+    graph = diamond(1)
+    drive(graph, tmp_path)
+    folders = {Store(tmp_path).folder_of(node.step).name: known for node in graph}
+    (tmp_path / ".fingerprints.json").write_text(json.dumps(folders))
+    store = Store(tmp_path)
+    assert all(store.find(node.step) is not None for node in graph)
+
+
 def test_fingerprints_of_young_files_are_not_trusted(tmp_path):
     """Two writes within one tick of the clock look alike: such a folder is hashed each time."""
     graph = diamond(1)

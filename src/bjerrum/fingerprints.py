@@ -76,4 +76,14 @@ def _read(path: Path) -> dict[str, _Fingerprint]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return data if isinstance(data, dict) else {}
+    if not isinstance(data, dict):
+        return {}
+    return {name: known for name, known in data.items() if _is_fingerprint(known)}
+
+
+def _is_fingerprint(known: object) -> bool:
+    """Tell whether a value is names of files, each with its four numbers."""
+    return isinstance(known, dict) and all(
+        isinstance(numbers, list) and len(numbers) == 4 and all(type(n) is int for n in numbers)
+        for numbers in known.values()
+    )

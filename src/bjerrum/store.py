@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ from bjerrum.fingerprints import Fingerprints
 
 RECORD = "step.json"
 HASH_LENGTH = 16
+PATIENCE_SECONDS = 1.0
+"""How long a driver waits for a folder that another process holds."""
 Work = Callable[[Path], None]
 """Writes a step's outputs into the folder it is given."""
 
@@ -204,7 +206,7 @@ class Store:
                 remove_temporaries(partial)
             except OSError as error:
                 raise unwritable(partial, error) from error
-            if not _is_intact(partial, step):  # else stopped between the record and the renaming
+            if _intact_outputs(partial, step) is None:  # else stopped before the renaming
                 begin, used = time.perf_counter(), _cpu_seconds()
                 with disk_failures_named(partial):
                     work(partial)
@@ -281,10 +283,6 @@ def _seal(folder: Path, step: Step, wall_seconds: float, cpu_seconds: float) -> 
         raise unwritable(folder / RECORD, error) from error
 
 
-def _is_intact(folder: Path, step: Step) -> bool:
-    return _intact_outputs(folder, step) is not None
-
-
 def _intact_outputs(folder: Path, step: Step) -> list[str] | None:
     """Return a folder's outputs if it holds the step's record and each as it was written."""
     try:
@@ -315,7 +313,7 @@ def exclusive(root: Path) -> Iterator[None]:
         raise unwritable(root, error) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file.fileno())
         except BlockingIOError as error:
             raise LockedError(
                 f"{root}: another process is running in this folder; wait for it or choose "
@@ -324,3 +322,29 @@ def exclusive(root: Path) -> Iterator[None]:
         except OSError as error:
             raise unwritable(root, error) from error
         yield
+
+
+def _lock(descriptor: int) -> None:
+    """Take a lock; try for a second, since someone who looks holds it for a moment."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.01)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(root: Path) -> bool:
+    """Tell whether a process holds a run folder; also of a folder that cannot be written.
+
+    Looks by a shared lock: those who look do not see each other, and nobody is refused for it.
+    """
+    try:
+        with (root / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no lock: nobody was ever here
+    return False

@@ -17,11 +17,14 @@ ProfileFile = Annotated[
 ]
 
 
-def run_file(config: Path, output: Path | None, profile: Path | None, retry: bool) -> None:
+def run_file(
+    config: Path, output: Path | None, profile: Path | None, *, retry: bool, adopt: bool
+) -> None:
     """Run a campaign file: what ``bjerrum run`` does with one."""
-    from bjerrum.campaign.running import open_campaign, run_campaign
+    from bjerrum.campaign.opening import open_campaign
+    from bjerrum.campaign.running import run_campaign
 
-    opened = open_campaign(config, output, profile)
+    opened = open_campaign(config, output, profile, adopt=adopt)
     with Console() as console:
         done = run_campaign(opened, console.announce, retry=retry)
     typer.echo(f"{done['steps']} steps done; database: {done['database']}")
@@ -34,8 +37,8 @@ def plan(
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a campaign would do and cost: steps, core hours, disk; submits nothing."""
-    from bjerrum.campaign.running import open_campaign
-    from bjerrum.campaign.running import plan as planned
+    from bjerrum.campaign.looking import plan as planned
+    from bjerrum.campaign.opening import open_campaign
 
     found = planned(open_campaign(config, output, profile))
     if as_json:
@@ -64,8 +67,8 @@ def status(
     as_json: JsonFlag = False,
 ) -> None:
     """Say what of a campaign is done, running, failed or waiting, and why."""
-    from bjerrum.campaign.running import open_campaign
-    from bjerrum.campaign.running import status as looked_at
+    from bjerrum.campaign.looking import status as looked_at
+    from bjerrum.campaign.opening import open_campaign
 
     found = looked_at(open_campaign(config, output, profile))
     if as_json:
@@ -97,7 +100,7 @@ def clean(
 ) -> None:
     """Find, and with --yes remove, results that a campaign as it now is does not need."""
     from bjerrum.campaign.cleaning import find_garbage, remove_garbage
-    from bjerrum.campaign.running import open_campaign
+    from bjerrum.campaign.opening import open_campaign
 
     opened = open_campaign(config, output)
     graph, store = opened.campaign.graph, opened.store
@@ -106,6 +109,8 @@ def clean(
     if yes:
         garbage = remove_garbage(graph, store)
     found: dict[str, Any] = {
+        "campaign": opened.campaign.config.name,
+        "folder": str(store.root),
         "removed": yes,
         "stale": [path.name for path in garbage.stale],
         "partial": [path.name for path in garbage.partial],
@@ -115,6 +120,7 @@ def clean(
     if as_json:
         print_results(found, as_json)
         return
+    typer.echo(f"{found['campaign']} ({config}) in {found['folder']}")
     for name in [*found["stale"], *found["partial"]]:
         typer.echo(name)
     verb = "removed" if yes else "can go (--yes removes them)"

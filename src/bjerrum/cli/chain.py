@@ -24,6 +24,9 @@ def run(
     retry: Annotated[
         bool, typer.Option("--retry", help="Of a campaign: try again what has failed.")
     ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Of a campaign: take over another file's folder.")
+    ] = False,
 ) -> None:
     """Run the whole chain, or a campaign; go on where an earlier call was stopped."""
     from bjerrum.campaign.spec import is_campaign
@@ -34,10 +37,12 @@ def run(
 
         if budget_minutes is not None:
             raise InputError("--budget-minutes: is for runs; a campaign's lengths are in its file")
-        run_file(config, output, profile, retry)
+        run_file(config, output, profile, retry=retry, adopt=adopt)
         return
-    if profile is not None or retry:
-        raise InputError("--profile and --retry: are for campaigns, which have [solutions]")
+    if profile is not None or retry or adopt:
+        raise InputError(
+            "--profile, --retry, --adopt: are for campaigns, which have [solutions]"
+        )
     from bjerrum.configuration import output_folder, read_run_config, with_budget
     from bjerrum.pipeline import run_chain
     from bjerrum.report.page import report_run

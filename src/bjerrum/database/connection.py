@@ -107,6 +107,15 @@ def shown(url: URL) -> str:
     return typed.difference_update_query(_SECRETS).render_as_string()
 
 
+def shown_place(place: str | Path) -> str:
+    """Return a path or a URL for people, its password left out; "a database" if it is neither."""
+    try:
+        url = database_url(place)
+    except InputError:
+        return "a database"
+    return str(place) if "://" not in str(place) else shown(url)
+
+
 def _check_file(url: URL, create: bool) -> None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bjerrum.execution.journal import note
 from bjerrum.execution.pool import Executor
@@ -160,10 +159,13 @@ class Drive:
         write_json(self.store.root / STATE, {"running": self.running})
 
 
-def read_state(root: Path) -> dict[str, Any]:
-    """Return what the driver of a folder last said: begin times of the steps that run."""
+def read_state(root: Path) -> dict[str, float]:
+    """Return what the driver of a folder last said: when it handed over which step.
+
+    A damaged file says nothing.
+    """
     try:
-        data = json.loads((root / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"running": {}}
-    return data if isinstance(data, dict) else {"running": {}}
+        running = json.loads((root / STATE).read_text(encoding="utf-8"))["running"]
+        return {str(digest): float(begin) for digest, begin in running.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
