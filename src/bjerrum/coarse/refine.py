@@ -58,7 +58,7 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """The corrected potential, its measurement, int |dg| dr by iteration, and the least score."""
+    """The corrected potential, its own run, int |dg| dr by iteration and of that run, the score."""
 
     potential: CoarsePotential
     measured: list[Measured]
@@ -132,8 +132,10 @@ def refine(
 ) -> Refined:
     """Return the potential whose pair moments are the targets', as far as the information says.
 
-    An iteration that makes int |dg| dr larger is taken back and its step shortened: near a phase
-    separation the response to a change of the potential is far from linear.
+    An iteration that makes int |dg| dr larger by more than the noise of the runs is taken back and
+    its step shortened: near a phase separation the response to a change of the potential is far
+    from linear. What is returned is the mean of all potentials that cannot be told from the nearest
+    one, and a run of it that had no part in the choice.
 
     force_information  columns^T columns / sigma^2 of the pair coefficients, 1/eV^2
     force_minimum      where that quadratic term has its minimum; default: the potential itself
@@ -142,39 +144,90 @@ def refine(
     prior = np.zeros((n, n)) if force_information is None else force_information
     origin = (potential.coefficients if force_minimum is None else force_minimum)[:n].copy()
     boxes = [target.box for target in targets]
-    history: list[dict[str, Any]] = []
+    tries: list[_Try] = []
     best: _Try | None = None
-    trust = FIRST_STEP_KT
+    trust, start = FIRST_STEP_KT, None
     for number in range(iterations + 1):
         announce("Polishing on g(r)", number, iterations)
+        settled = sampling if start is None else _settled(sampling)
         runs = simulate_ions(
-            potential,
-            boxes,
-            replace(sampling, seed=sampling.seed + number),
-            start=None if best is None else [run.frames for run in best.runs],
+            potential, boxes, replace(settled, seed=sampling.seed + number), start=start
         )
-        differences = _differences(runs, targets)
-        found = _Try(potential, runs, differences, _score(differences, targets))
-        history.append(found.differences)
-        if best is None or found.score < best.score:
+        start = [run.frames for run in runs]
+        found = _try_of(potential, runs, targets)
+        tries.append(found)
+        if best is None or found.score < best.score + 2 * _doubt(found, best):
             trust = trust if best is None else min(MAX_STEP_KT, 1.5 * trust)
             best, slope = found, _slope(found, targets, prior, origin, sampling.temperature)
         else:
             trust *= 0.4
+            start = [run.frames for run in best.runs]
         step = damped_step(*slope, trust * thermal_energy(sampling.temperature))
         potential = _moved(best.potential, step)
-    assert best is not None
-    return Refined(best.potential, best.runs, history, best.score)
+    return _chosen(tries, targets, sampling)
+
+
+def _settled(sampling: Sampling) -> Sampling:
+    """Return the sampling of a run that goes on from another one's end."""
+    return replace(sampling, equilibration_ps=sampling.equilibration_ps / 4)
+
+
+def _doubt(one: _Try, other: _Try) -> float:
+    """Return the standard error of the difference of two scores."""
+    return math.hypot(one.noise, other.noise)
+
+
+def _chosen(tries: Sequence[_Try], targets: Sequence[Target], sampling: Sampling) -> Refined:
+    """Return the mean of all potentials that cannot be told from the nearest one, measured anew.
+
+    Each of them carries the noise of its own run, which the mean has less of (Polyak and Juditsky,
+    SIAM J. Control Optim. 30, 838 (1992)). The nearest one owes part of that to chance, hence the
+    new run, with other random numbers, from the nearest one's configurations.
+    """
+    least = min(tries, key=lambda found: found.score)
+    if len(tries) == 1:
+        return Refined(least.potential, least.runs, [least.differences], least.score)
+    alike = [found for found in tries if found.score <= least.score + _doubt(found, least)]
+    mean = np.mean([found.potential.coefficients for found in alike], axis=0)
+    potential = replace(least.potential, coefficients=mean)
+    runs = simulate_ions(
+        potential,
+        [target.box for target in targets],
+        replace(sampling, seed=sampling.seed + len(tries) + 1000),
+        start=[run.frames for run in least.runs],
+    )
+    last = _try_of(potential, runs, targets)
+    history = [found.differences for found in tries]
+    return Refined(potential, runs, [*history, last.differences], last.score)
 
 
 @dataclass(frozen=True, eq=False)
 class _Try:
-    """A potential, what its run measured, and how far that is from the targets."""
+    """A potential, what its run measured, and how far that is from the targets.
+
+    noise  of the score: standard error by leaving replicas out, angstrom
+    """
 
     potential: CoarsePotential
     runs: list[Measured]
     differences: dict[str, Any]
     score: float
+    noise: float
+
+
+def _try_of(potential: CoarsePotential, runs: list[Measured], targets: Sequence[Target]) -> _Try:
+    n = min(len(run.counts) for run in runs)
+    differences = _differences(runs, targets)
+    scores = [
+        _score(_differences([without(run, k) for run in runs], targets), targets) for k in range(n)
+    ]
+    noise = math.sqrt((n - 1) * float(np.var(scores)))
+    return _Try(potential, runs, differences, _score(differences, targets), noise)
+
+
+def without(run: Measured, replica: int) -> Measured:
+    """Return the counts of a run without one replica, for the jackknife."""
+    return replace(run, counts=np.delete(run.counts, replica, axis=0))
 
 
 def _slope(

@@ -29,6 +29,7 @@ from bjerrum.coarse.refine import (
 )
 from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, ideal_counts, n_bins
 from bjerrum.coarse.sources import ForceFrames
+from bjerrum.coarse.systems import EQUILIBRATION_PS
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
@@ -192,7 +193,7 @@ def _sampling(data: IonData, spec: CoarseningSpec) -> Sampling:
     return Sampling(
         temperature=data.temperature,
         time_ps=spec.polish_ps,
-        equilibration_ps=spec.polish_ps / 4,
+        equilibration_ps=max(EQUILIBRATION_PS, spec.polish_ps / 4),
         replicas=max(2, spec.replicas),
         seed=spec.seed,
     )
