@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bjerrum.cli import app
-from bjerrum.dynamics import several
+from bjerrum.dynamics import several, together
 from bjerrum.dynamics.assembly import assemble
 from bjerrum.dynamics.replicas import Replica
 from bjerrum.dynamics.runner import Dynamics, read_end, run_dynamics
@@ -97,11 +97,31 @@ def test_an_interrupted_batch_goes_on_to_the_same_end(model, tmp_path, monkeypat
     assert max(differences(model, replicas, tmp_path / "alone")) < 1e-5
 
 
-def test_the_first_failure_ends_all_and_is_told(model, tmp_path):
-    replicas, before = unlike(tmp_path), threading.active_count()
+def test_one_that_fails_leaves_and_the_others_go_on(model, tmp_path):
+    replicas, before = unlike(tmp_path / "batch"), threading.active_count()
     cold = replace(replicas[1].dynamics, temperature=0.01)  # any force makes it too hot
     replicas[1] = replace(replicas[1], dynamics=cold)
-    with pytest.raises(PhysicsCheckFailed, match="blew up at step"):
+    with pytest.raises(PhysicsCheckFailed, match="1 of 3 runs failed") as error:
+        run_together(model, replicas, lambda done: None)
+    assert str(replicas[1].folder) in str(error.value)
+    assert "blew up at step" in str(error.value)
+    assert not (replicas[1].folder / "end.npz").exists()
+    others = [replicas[0], replicas[2]]
+    assert max(differences(model, others, tmp_path / "alone")) < 1e-5
+    assert threading.active_count() == before
+
+
+def test_a_fault_of_the_program_ends_all(model, tmp_path, monkeypatch):
+    replicas, before = unlike(tmp_path), threading.active_count()
+    run = together.run_dynamics
+
+    def failing(atoms, forces, dynamics, *arguments, **options):
+        if dynamics.replica == 1:
+            raise ZeroDivisionError("a fault")
+        return run(atoms, forces, dynamics, *arguments, **options)
+
+    monkeypatch.setattr(together, "run_dynamics", failing)
+    with pytest.raises(ZeroDivisionError):
         run_together(model, replicas, lambda done: None)
     assert not (replicas[0].folder / "end.npz").exists()
     assert threading.active_count() == before

@@ -58,6 +58,10 @@ class Console:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
 
+    def say(self, line: str) -> None:
+        """Print a line, above the bars where there are some."""
+        self._rich.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def training(self, step: int, total: int, rmse: float) -> None:
         """Show a finished round of training with its validation error."""
         self.announce("Training", step, total)

@@ -12,6 +12,7 @@ from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.potential.fused.inner import InnerPotential
 from bjerrum.potential.fused.model import for_dynamics
 from bjerrum.potential.model import Model
+from bjerrum.potential.neutrality import require_neutral
 from bjerrum.potential.protocol import ForceFunction
 from bjerrum.potential.shared_batch import SharedBatch
 
@@ -27,11 +28,13 @@ def assemble(
 
     unsound  allow multiple time steps that are known to fail, to measure that they do
 
-    Raises InputError for such steps, for constant pressure without compiled forces, or for multiple
-    time steps without an inner potential; PhysicsCheckFailed if compiled and plain forces differ.
+    Raises InputError for such steps, for a charged box, for constant pressure without compiled
+    forces, or for multiple time steps without an inner potential; PhysicsCheckFailed if compiled
+    and plain forces differ.
     """
     if not unsound:
         require_sound_steps(dynamics)
+    require_neutral(model, list(atoms.symbols))
     if setup.evaluation == "batched" or is_batched(model, setup):
         alone = SharedBatch(model, [atoms]).member(0)
         return alone, extras_of(model, atoms, dynamics, setup, alone)
@@ -41,7 +44,8 @@ def assemble(
     if fast.how == "fused":
         _require_same(model, forces, atoms)
     elif dynamics.pressure_bar is not None:
-        raise InputError(f"constant pressure needs the compiled network: {fast.reason}")
+        reason = "--evaluation plain was given" if setup.evaluation == "plain" else fast.reason
+        raise InputError(f"--pressure-bar: constant pressure needs the compiled network: {reason}")
     return forces, Extras(
         rebind=lambda cell: fast.potential.bind(symbols, cell),
         inner=_inner(model, symbols, dynamics, setup),
@@ -61,7 +65,11 @@ def extras_of(
 ) -> Extras:
     """Return the extras of a run whose forces come from a batch; raises as :func:`assemble`."""
     if dynamics.pressure_bar is not None:
-        raise InputError("constant pressure needs the compiled network, which is for the CPU alone")
+        raise InputError(
+            "--pressure-bar: constant pressure needs the compiled network, which is for the CPU "
+            "alone: leave out --device cuda and --evaluation batched"
+        )
+    require_neutral(model, list(atoms.symbols))
     _require_same(model, forces, atoms)
     return Extras(
         inner=_inner(model, list(atoms.symbols), dynamics, setup),

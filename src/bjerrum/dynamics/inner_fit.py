@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from bjerrum.dynamics.claims import read_note
 from bjerrum.dynamics.integrators import langevin_step, maxwell_boltzmann, start
+from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import write_json
 from bjerrum.potential.fused.inner import fit_inner
@@ -27,22 +28,35 @@ def inner_of_run(model: Model, atoms: Atoms, temperature: float, folder: Path) -
     """Return the inner potential that ``folder`` holds, or fit it and write it there.
 
     The file says what it was fitted to: the model's weights, the system and the temperature.
+    Raises InputError if it is damaged or was fitted to something else.
     """
     path = folder / FILE
+    origin = {
+        "model_weights_sha256": model.card.weights_sha256,
+        "system": atoms.get_chemical_formula(),
+        "temperature_K": temperature,
+    }
     if path.exists():
-        inner: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return inner
+        return _read(path, origin)
     symbols = list(atoms.symbols)
     forces = for_dynamics(model).potential.bind(symbols, atoms.cell.array)
     positions, targets = sample(atoms, forces, temperature)
     fit = fit_inner(symbols, atoms.cell.array, positions, targets)
-    inner = fit.to_json() | {
-        "model_weights_sha256": model.card.weights_sha256,
-        "system": atoms.get_chemical_formula(),
-        "temperature_K": temperature,
-        "n_frames": len(positions),
-    }
+    inner = fit.to_json() | origin | {"n_frames": len(positions)}
     write_json(path, inner)
+    return inner
+
+
+def _read(path: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    remedy = "remove it and the chunks beside it to begin again"
+    inner = read_note(path, remedy)
+    wrong = [name for name, value in origin.items() if inner.get(name) != value]
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f"{path}: was fitted for another run ({name}: expected {origin[name]}, got "
+            f"{inner.get(name)}); {remedy}"
+        )
     return inner
 
 

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
+from bjerrum.dynamics.failures import together
 from bjerrum.dynamics.runner import Extras, run_dynamics
 from bjerrum.dynamics.settings import Dynamics, Setup
-from bjerrum.errors import ExternalError
+from bjerrum.dynamics.stepping import motion_of
+from bjerrum.dynamics.stepping import seconds_per_step as time_steps
+from bjerrum.errors import BjerrumError, ExternalError
 from bjerrum.potential.protocol import ForceFunction
-
-TIMING_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -78,29 +78,40 @@ def _bind(model: str, replica: Replica) -> tuple[ForceFunction, Extras]:
     return assemble(load_model(model), replica.atoms, replica.dynamics, replica.setup)
 
 
-def _run(model: str, replica: Replica, slot: int) -> float:
-    """Run a replica to its end; return this process's peak memory in MiB."""
-    forces, extras = _bind(model, replica)
+@dataclass(frozen=True)
+class _Outcome:
+    """Peak memory of the process in MiB, and why the run failed, if it did."""
 
+    peak: float
+    failure: BjerrumError | None = None
+
+
+def _run(model: str, replica: Replica, slot: int) -> _Outcome:
+    """Run a replica to its end, or to a failure that is its own and no other's."""
+    forces, extras = _bind(model, replica)
+    failure = None
+    try:
+        run_dynamics(
+            replica.atoms, forces, replica.dynamics, replica.folder,
+            on_step=_counting(slot), extras=extras,
+        )  # fmt: skip
+    except BjerrumError as error:
+        failure = error
+    return _Outcome(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, failure)
+
+
+def _counting(slot: int) -> Callable[[int], None]:
     def on_step(step: int) -> None:
         _worker.counters[slot] = step
 
-    run_dynamics(
-        replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step, extras=extras
-    )
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return on_step
 
 
 def _time_steps(model: str, replica: Replica, slot: int) -> float:
-    """Return the median wall seconds of a step, all replicas running at once."""
-    forces, _ = _bind(model, replica)
-    positions, seconds = replica.atoms.positions, []
-    for step in range(TIMING_STEPS):
-        begin = time.perf_counter()
-        forces(positions)
-        seconds.append(time.perf_counter() - begin)
-        _worker.counters[slot] = step + 1
-    return float(np.median(seconds))
+    """Return the mean wall seconds of a step, all replicas running at once."""
+    forces, extras = _bind(model, replica)
+    motion = motion_of(replica.atoms, forces, replica.dynamics, extras)
+    return time_steps(motion, _counting(slot))
 
 
 def run_replicas(
@@ -111,9 +122,20 @@ def run_replicas(
     model        folder or shipped name
     on_progress  called every half second with the number of steps done by all together
     Returns wall_seconds of this call and peak_memory_MiB of all processes that ran at once.
+    A replica that fails does not stop the others. Then raises PhysicsCheckFailed (or InputError,
+    ExternalError), which names the folders and the reasons; ExternalError at once if a worker
+    process is killed.
     """
     begin = time.perf_counter()
-    peaks = sorted(_in_processes(_run, model, replicas, on_progress), reverse=True)
+    outcomes: list[_Outcome] = _in_processes(_run, model, replicas, on_progress)
+    failures = [
+        (replica.folder, outcome.failure)
+        for replica, outcome in zip(replicas, outcomes, strict=True)
+        if outcome.failure is not None
+    ]
+    if failures:
+        raise together(failures, len(replicas))
+    peaks = sorted((outcome.peak for outcome in outcomes), reverse=True)
     return {
         "wall_seconds": time.perf_counter() - begin,
         "peak_memory_MiB": float(sum(peaks[: n_workers(len(replicas))])),

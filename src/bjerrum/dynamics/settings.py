@@ -71,7 +71,10 @@ class Dynamics:
         if not np.isfinite(self.pressure_bar):
             raise InputError(f"dynamics: expected a finite pressure, got {self.pressure_bar}")
         if self.friction_per_ps is None:
-            raise InputError("dynamics: constant pressure needs a thermostat: give a friction")
+            raise InputError(
+                "dynamics: constant pressure needs a thermostat: give a friction "
+                "(--friction-per-ps) above 0"
+            )
 
     @property
     def n_frames(self) -> int:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
 from ase import Atoms
 from pydantic import Field
 
 from bjerrum.dynamics.assembly import assemble
+from bjerrum.dynamics.claims import claim_folder, read_note
 from bjerrum.dynamics.inner_fit import inner_of_run
-from bjerrum.dynamics.recording import FLAGGED, RECORD
+from bjerrum.dynamics.planning import planned_ps
+from bjerrum.dynamics.recording import FLAGGED, RECORD, told
 from bjerrum.dynamics.runner import Extras, run_dynamics
 from bjerrum.dynamics.settings import Dynamics, ForceEvaluation, Setup, require_sound_steps
+from bjerrum.dynamics.stepping import motion_of
+from bjerrum.dynamics.telling import Forecast, Say, silent
 from bjerrum.errors import InputError
-from bjerrum.files import sha256_of, unwritable, write_json
+from bjerrum.files import sha256_of, unwritable
 from bjerrum.frames import read_frames, require_box
 from bjerrum.potential.model import load_model
 from bjerrum.potential.protocol import ForceFunction
@@ -27,10 +28,7 @@ from bjerrum.specification import NotNegative, Positive, Spec
 from bjerrum.store import exclusive
 
 CHUNK_FRAMES = 20
-CLAIM, PLAN = "simulation.json", "plan.json"
-TIMED_CALLS = 20
-PLANNED_SHARE = 0.9
-"""Part of a budget that is planned; the rest is for frames, the watch and a busier machine."""
+H5MD_SUFFIXES = (".h5", ".h5md", ".hdf5")
 
 
 class SimulationSpec(Spec):
@@ -53,9 +51,15 @@ class SimulationSpec(Spec):
         """Return what the runner needs; the length is rounded to whole frames.
 
         chunk_frames  what an interruption loses at most
+        Raises InputError for a length of less than a frame.
         """
         stride = max(1, round(self.frame_every_fs / self.timestep_fs))
-        n_frames = max(1, round(self.time_ps * 1e3 / (self.timestep_fs * stride)))
+        n_frames = round(self.time_ps * 1e3 / (self.timestep_fs * stride))
+        if self.time_ps * 1e3 < 0.999 * self.timestep_fs * stride:
+            raise InputError(
+                f"--time-ps: expected at least one frame ({self.timestep_fs * stride / 1e3:g} ps), "
+                f"got {self.time_ps:g} ps; give a longer time or a smaller --frame-every-fs"
+            )
         return Dynamics(
             timestep_fs=self.timestep_fs,
             n_steps=n_frames * stride,
@@ -81,38 +85,43 @@ def simulate_box(
     *,
     budget_minutes: float | None = None,
     device: str = "cpu",
+    say: Say = silent,
 ) -> None:
     """Run dynamics and write an H5MD file; go on in ``<output>.partial`` if that exists.
 
     budget_minutes  replaces the length: what so many minutes of this machine reach
     device          cpu or cuda; a run may go on on another
+    say             is told a forecast, what the watch saw, and which frame of several is used
 
-    Raises InputError if the partial folder belongs to another model, box or settings, or if the
-    output exists already.
+    Raises InputError if the partial folder belongs to another model, box or settings, if the
+    output exists already, or for a box that is too small or not neutral.
     """
+    require_trajectory_name(output)
     work = partial_folder(output)
     _refuse_overwriting(output, work)
-    require_sound_steps(spec.dynamics())
-    atoms = read_frames(box)[0]
+    dynamics = spec.dynamics()
+    require_sound_steps(dynamics)
+    atoms = first_frame(box, say)
     loaded = load_model(model, device=device)
     require_box(atoms.cell.array, loaded.card.cutoff)
-    claim: dict[str, object] = {
+    claim: dict[str, Any] = {
         "model": loaded.card.weights_sha256,
         "box": sha256_of(box),
         "settings": spec.model_dump(mode="json"),
         "budget_minutes": budget_minutes,
     }
+    if work.exists() or spec.inner_steps > 1:
+        claim_folder(work, claim)  # before anything is read or written there
     inner = None
     if spec.inner_steps > 1:
-        claim_folder(work, claim)  # before anything is written there
         inner = inner_of_run(loaded, atoms, spec.temperature, work)
     setup = Setup(spec.evaluation, spec.on_event, inner)
-    forces, extras = assemble(loaded, atoms, spec.dynamics(), setup)
+    forces, extras = assemble(loaded, atoms, dynamics, setup)
     if budget_minutes is not None:
-        claim_folder(work, claim)
-        length = planned_ps(atoms, forces, spec.timestep_fs, budget_minutes, work)
+        motion = motion_of(atoms, forces, dynamics, extras)
+        length = planned_ps(motion, budget_minutes, work, lambda: claim_folder(work, claim))
         spec = spec.model_copy(update={"time_ps": length})
-    write_run(atoms, forces, spec, output, claim, announce, extras=extras)
+    write_run(atoms, forces, spec, output, claim, announce, extras=extras, say=say)
 
 
 def write_run(
@@ -120,11 +129,12 @@ def write_run(
     forces: ForceFunction,
     spec: SimulationSpec,
     output: Path,
-    claim: dict[str, object],
+    claim: dict[str, Any],
     announce: Callable[[str, int, int], None],
     *,
     chunk_frames: int = CHUNK_FRAMES,
     extras: Extras | None = None,
+    say: Say = silent,
 ) -> None:
     """Run dynamics of ``atoms`` under ``forces`` into an H5MD file, resumably.
 
@@ -136,45 +146,51 @@ def write_run(
     with exclusive(work):
         claim_folder(work, claim)
         dynamics = spec.dynamics(chunk_frames)
-        trajectory = run_dynamics(
-            atoms,
-            forces,
-            dynamics,
-            work,
-            on_step=lambda step: announce("Dynamics", step, dynamics.n_steps),
-            extras=extras,
-        )
+        forecast = Forecast(say, dynamics.n_steps)
+
+        def on_step(step: int) -> None:
+            forecast(step)
+            announce("Dynamics", step, dynamics.n_steps)
+
+        trajectory = run_dynamics(atoms, forces, dynamics, work, on_step=on_step, extras=extras)
         if trajectory.exists():  # else an earlier call was killed after the move
             try:
                 trajectory.replace(output)
             except OSError as error:
                 raise unwritable(output, error) from error
-        _keep_record(work, output)
+        _keep_record(work, output, say)
         shutil.rmtree(work)
 
 
+def first_frame(box: Path, say: Say = silent) -> Atoms:
+    """Return the first frame of a file, and say so if it holds others."""
+    frames = read_frames(box)
+    if len(frames) > 1:
+        say(f"{box}: holds {len(frames)} frames; the first one is used")
+    return frames[0]
+
+
+def require_trajectory_name(output: Path) -> None:
+    """Raise InputError unless the name is one that is read as H5MD later."""
+    if output.suffix not in H5MD_SUFFIXES:
+        raise InputError(
+            f"{output}: expected a name that ends in {', '.join(H5MD_SUFFIXES)} for the "
+            "trajectory of one box"
+        )
+
+
 def _refuse_overwriting(output: Path, work: Path) -> None:
-    """Raise InputError for an output that is not the end of an unfinished run."""
-    if output.exists() and not work.exists():
+    """Raise InputError for outputs that are not the end of an unfinished run."""
+    if work.exists():
+        return
+    if output.exists():
         raise InputError(f"{output}: exists already; choose another output or remove it")
-
-
-def planned_ps(
-    atoms: Atoms, forces: ForceFunction, timestep_fs: float, minutes: float, folder: Path
-) -> float:
-    """Return how many picoseconds fit into a time, planned once: later calls find the plan."""
-    path = folder / PLAN
-    if path.exists():
-        return float(json.loads(path.read_text(encoding="utf-8"))["time_ps"])
-    seconds = []
-    for _ in range(TIMED_CALLS):
-        begin = time.perf_counter()
-        forces(atoms.positions)
-        seconds.append(time.perf_counter() - begin)
-    step = float(np.median(seconds))
-    time_ps = PLANNED_SHARE * 60 * minutes / step * timestep_fs / 1e3
-    write_json(path, {"time_ps": time_ps, "seconds_per_step": step, "minutes": minutes})
-    return time_ps
+    for name in (RECORD, FLAGGED):
+        old = _beside(output, name)
+        if old.exists():
+            raise InputError(
+                f"{old}: is of an earlier run; move or remove it, or choose another output"
+            )
 
 
 def partial_folder(output: Path) -> Path:
@@ -182,23 +198,23 @@ def partial_folder(output: Path) -> Path:
     return output.with_name(output.name + ".partial")
 
 
-def _keep_record(work: Path, output: Path) -> None:
-    """Put what the watch saw beside the trajectory."""
+def _beside(output: Path, name: str) -> Path:
+    return output.with_name(f"{output.stem}-{name}")
+
+
+def _keep_record(work: Path, output: Path, say: Say) -> None:
+    """Put what the watch saw beside the trajectory; that nothing was seen, the latter says."""
     if not (work / FLAGGED).exists():
-        return  # the trajectory itself says that nothing was seen
+        return
+    line = seen_in(work)
     for name in (RECORD, FLAGGED):
         if (work / name).exists():
-            (work / name).replace(output.with_name(f"{output.stem}-{name}"))
+            (work / name).replace(_beside(output, name))
+    if line:
+        say(f"{line}; see {_beside(output, FLAGGED)}")
 
 
-def claim_folder(work: Path, claim: dict[str, object]) -> None:
-    """Write down what the partial folder is for, or refuse one that is for something else."""
-    path = work / CLAIM
-    if path.exists():
-        if json.loads(path.read_text()) != claim:
-            raise InputError(
-                f"{work}: holds an unfinished run of another model, box or settings; finish it "
-                "with its own command, choose another output, or remove it"
-            )
-        return
-    write_json(path, claim)
+def seen_in(folder: Path) -> str:
+    """Return what the watch of a finished run saw, in one line; empty if that is nothing."""
+    path = folder / RECORD
+    return told(read_note(path, "remove it")) if path.exists() else ""

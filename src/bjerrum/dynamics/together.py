@@ -18,8 +18,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from bjerrum.dynamics.assembly import extras_of
+from bjerrum.dynamics.failures import together as combined
 from bjerrum.dynamics.replicas import Replica
 from bjerrum.dynamics.runner import run_dynamics
+from bjerrum.errors import BjerrumError
 from bjerrum.potential.model import Model
 from bjerrum.potential.shared_batch import Abandoned, SharedBatch
 
@@ -31,17 +33,19 @@ def run_together(
 
     on_progress  called every half second with the number of steps done by all together
 
-    The first failure of a replica ends all, at their last chunks; it is raised. Raises ModelError
-    for a committee, InputError for constant pressure, ExternalError if the boxes do not fit into
-    the device's memory.
+    A replica that fails leaves the batch and the others go on; its error is raised when they are
+    done, as by :func:`~bjerrum.dynamics.replicas.run_replicas`. What is wrong with the batch itself
+    ends all, at their last chunks: ModelError for a committee, InputError for constant pressure,
+    ExternalError if the boxes do not fit into the device's memory.
     """
     begin = time.perf_counter()
     batch = SharedBatch(model, [replica.atoms for replica in replicas])
     steps = [0] * len(replicas)
+    failures: dict[int, BjerrumError] = {}
 
     def run(slot: int) -> None:
         try:
-            _run(model, batch, slot, replicas[slot], steps)
+            _run(model, batch, slot, replicas[slot], steps, failures)
         except Abandoned:
             return  # the batch knows why
         except BaseException as error:
@@ -62,17 +66,26 @@ def run_together(
         raise
     if batch.failure is not None:
         raise batch.failure
+    if failures:
+        found = [(replicas[slot].folder, error) for slot, error in sorted(failures.items())]
+        raise combined(found, len(replicas))
     return time.perf_counter() - begin
 
 
-def _run(model: Model, batch: SharedBatch, slot: int, replica: Replica, steps: list[int]) -> None:
+def _run(
+    model: Model, batch: SharedBatch, slot: int, replica: Replica, steps: list[int],
+    failures: dict[int, BjerrumError],
+) -> None:  # fmt: skip
     forces = batch.member(slot)
     extras = extras_of(model, replica.atoms, replica.dynamics, replica.setup, forces)
 
     def on_step(step: int) -> None:
         steps[slot] = step
 
-    run_dynamics(
-        replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step, extras=extras
-    )
+    try:
+        run_dynamics(
+            replica.atoms, forces, replica.dynamics, replica.folder, on_step=on_step, extras=extras
+        )
+    except BjerrumError as error:
+        failures[slot] = error
     batch.leave(slot)
