@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bjerrum.cli.comparing import one_for_each
+from bjerrum.cli.idle import refuse_idle_options
 from bjerrum.cli.options import JsonFlag, print_results
 from bjerrum.console import Console
 
@@ -19,9 +21,13 @@ if TYPE_CHECKING:
     from bjerrum.electrostatics import ScreenedCoulomb
 
 _LONGEST_NETWORK = 10.0
+_REPLICAS, _REPLICAS_OF_RDFS = 4, 8
+_LEAST_EDGE = 20.0
+_TEMPERATURES = (1.0, 3000.0)
 
 
 def coarsen(
+    context: typer.Context,
     trajectories: Annotated[
         list[Path],
         typer.Argument(help="All-atom trajectories with forces, or CSV files of RDFs (--rdf)."),
@@ -72,43 +78,43 @@ def coarsen(
     n_pairs: Annotated[
         int | None, typer.Option("--pairs", help="Ion pairs in the box of the RDFs.")
     ] = None,
-    replicas: Annotated[int, typer.Option(help="Of the runs of the polish.", min=2)] = 4,
+    replicas: Annotated[
+        int | None, typer.Option(help="Of the runs of the polish; default 4, --rdf 8.", min=2)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a coarse-grained model of the ions from all-atom trajectories; see `bjerrum ions`."""
-    from bjerrum.coarse.dataset import Source, make_dataset
-    from bjerrum.coarse.routine import DATASET_FILE, CoarseningSpec
+    from bjerrum.coarse.dataset import Source, make_dataset, require_usable
+    from bjerrum.coarse.routine import DATASET_FILE
     from bjerrum.coarse.routine import coarsen as make_model
 
-    spec = CoarseningSpec(
+    mode = {"--datasets": datasets, "--rdf": rdf, "--dataset-only": dataset_only}
+    refuse_idle_options(context, [name for name, chosen in mode.items() if chosen])
+    _check_numbers(temperature, skip_ps, polish_ps)
+    spec = _spec(
         n_radial=0 if pairs_alone else 4,
         iterations=iterations,
         polish_ps=polish_ps,
-        replicas=replicas,
+        replicas=replicas or _REPLICAS,
         network=_network(networks, network_cutoff),
     )
+    size = (edge, n_pairs)
     if datasets:
-        _print_model(
-            _from_datasets(trajectories, output, spec, polish_on, (edge, n_pairs)), as_json
-        )
+        own = _own_baseline(charges, dielectric)
+        _print_model(_from_datasets(trajectories, output, spec, own, polish_on, size), as_json)
         return
+    pairs = list(zip(trajectories, one_for_each(topology, trajectories), strict=True))
     baseline, potential = _baseline(model, device, charges, dielectric)
+    rdfs = _rdfs(polish_on, baseline, size)
     with Console() as console:
         if rdf:
-            made = _from_rdfs(
-                trajectories,
-                output,
-                baseline,
-                temperature,
-                (edge, n_pairs),
-                (iterations, polish_ps),
-                console,
-            )
+            polish = (iterations, polish_ps, replicas or _REPLICAS_OF_RDFS)
+            made = _from_rdfs(trajectories, output, baseline, temperature, size, polish, console)
             print_results(made.card.model_dump(mode="json"), as_json)
             return
         sources = [
             Source(path=p, topology=t, model=potential, stride=stride, skip_ps=skip_ps)
-            for p, t in zip(trajectories, one_for_each(topology, trajectories), strict=True)
+            for p, t in pairs
         ]
         if dataset_only:
             summary = make_dataset(
@@ -121,6 +127,7 @@ def coarsen(
             )
             print_results(summary, as_json)
             return
+        require_usable(sources, baseline, cutoff=spec.pair_cutoff_angstrom)
         made = make_model(
             sources,
             output,
@@ -128,10 +135,29 @@ def coarsen(
             temperature=temperature,
             spec=spec,
             reduce_noise=noise_reduction,
-            rdfs=_rdfs(polish_on, baseline, (edge, n_pairs)),
+            rdfs=rdfs,
             announce=console.announce,
         )
     _print_model(made, as_json)
+
+
+def _check_numbers(temperature: float, skip_ps: float, polish_ps: float) -> None:
+    from bjerrum.errors import InputError
+
+    low, high = _TEMPERATURES
+    if not low <= temperature <= high:
+        raise InputError(f"--temperature: expected {low:g} to {high:g} K, got {temperature:g}")
+    if not math.isfinite(skip_ps):
+        raise InputError(f"--skip-ps: expected 0 or more picoseconds, got {skip_ps:g}")
+    if not 0 < polish_ps < math.inf:
+        raise InputError(f"--polish-ps: expected more than 0 picoseconds, got {polish_ps:g}")
+
+
+def _spec(**settings: Any) -> CoarseningSpec:
+    from bjerrum.coarse.routine import CoarseningSpec
+    from bjerrum.specification import validate_spec
+
+    return validate_spec(settings, CoarseningSpec, "coarsen")
 
 
 def _print_model(made: CoarseModel, as_json: bool) -> None:
@@ -144,27 +170,46 @@ def _from_datasets(
     paths: list[Path],
     output: Path,
     spec: CoarseningSpec,
+    baseline: ScreenedCoulomb | None,
     polish_on: list[Path] | None,
     size: tuple[float | None, int | None],
 ) -> CoarseModel:
-    """Return the model of what `--dataset-only` wrote; baseline and temperature are the files'."""
+    """Return the model of what `--dataset-only` wrote; the temperature is the files'.
+
+    baseline  the one that the user asks for, which must be the files'
+    """
     from bjerrum.coarse.dataset import load_ions, merge_ions
     from bjerrum.coarse.routine import fit_model
 
-    data = merge_ions([load_ions(path) for path in paths])
+    data = merge_ions([load_ions(path, baseline=baseline) for path in paths])
     rdfs = _rdfs(polish_on, data.baseline, size)
     with Console() as console:
         return fit_model(data, output, spec, rdfs=rdfs, announce=console.announce)
 
 
+def _own_baseline(charges: str | None, dielectric: float | None) -> ScreenedCoulomb | None:
+    """Return the baseline that was asked for with --datasets; None where the files' will do."""
+    from bjerrum.electrostatics import ScreenedCoulomb
+    from bjerrum.errors import InputError
+
+    if charges is None and dielectric is None:
+        return None
+    if charges is None or dielectric is None:
+        raise InputError("--datasets: expected --charges and --dielectric together, or neither")
+    return ScreenedCoulomb.of(_charges(charges), dielectric)
+
+
 def _rdfs(
     paths: list[Path] | None, baseline: ScreenedCoulomb, size: tuple[float | None, int | None]
 ) -> Rdfs | None:
+    from bjerrum.coarse.inverse import target_of_rdfs
     from bjerrum.coarse.routine import Rdfs
 
     if not paths:
         return None
-    return Rdfs(paths=tuple(paths), box=_rdf_box(baseline, *size))
+    rdfs = Rdfs(paths=tuple(paths), box=_rdf_box(baseline, *size))
+    target_of_rdfs(rdfs.paths, rdfs.box, rdfs.n_independent)
+    return rdfs
 
 
 def _network(members: int, cutoff: float) -> NetworkTraining:
@@ -177,6 +222,10 @@ def _network(members: int, cutoff: float) -> NetworkTraining:
             f"--network-cutoff: expected at most {_LONGEST_NETWORK:g} angstrom, the cutoff of the "
             f"pair functions, got {cutoff:g}"
         )
+    if members:
+        from bjerrum.potential.fused.compiler import find_compiler
+
+        find_compiler()
     form = DEFAULT_FORM.model_copy(update={"cutoff_angstrom": cutoff})
     return NetworkTraining(form=form, members=members)
 
@@ -219,7 +268,7 @@ def _from_rdfs(
     baseline: ScreenedCoulomb,
     temperature: float,
     size: tuple[float | None, int | None],
-    polish: tuple[int, float],
+    polish: tuple[int, float, int],
     console: Console,
 ) -> Any:
     from bjerrum.coarse.inverse import model_of_rdfs
@@ -233,6 +282,7 @@ def _from_rdfs(
         temperature=temperature,
         iterations=polish[0],
         polish_ps=polish[1],
+        replicas=polish[2],
         announce=console.announce,
     )
 
@@ -243,6 +293,11 @@ def _rdf_box(baseline: ScreenedCoulomb, edge: float | None, n_pairs: int | None)
 
     if edge is None or n_pairs is None:
         raise InputError("RDFs: expected --edge and --pairs of their box with them")
+    if not (_LEAST_EDGE <= edge < math.inf and n_pairs >= 1):
+        raise InputError(
+            f"RDFs: expected --edge of {_LEAST_EDGE:g} angstrom or more, twice the cutoff of the "
+            f"pair functions, and one pair or more, got {edge:g} and {n_pairs}"
+        )
     ions_charged = [item for item in baseline.charges if item[1]]
     order = sorted(ions_charged, key=lambda item: -item[1])
     if len(order) != 2:

@@ -36,9 +36,9 @@ def compare(
     published_model: Annotated[
         Path | None, typer.Option(help="The same of somebody's coarse-grained model.")
     ] = None,
-    time_ps: Annotated[float, typer.Option(help="Of each replica.")] = 200.0,
+    time_ps: Annotated[float, typer.Option(help="Of each replica.")] = 600.0,
     replicas: Annotated[int, typer.Option(help="At each concentration.", min=2)] = 16,
-    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.", min=0)] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Held-out all-atom runs: int |dg| dr by pair and concentration, noise beside; exit code 3."""
@@ -49,7 +49,7 @@ def compare(
         references_of,
     )
     from bjerrum.coarse.model import load_coarse
-    from bjerrum.coarse.simulate import Sampling
+    from bjerrum.coarse.systems import EQUILIBRATION_PS, Sampling
     from bjerrum.errors import InputError
 
     loaded = load_coarse(model)
@@ -65,7 +65,7 @@ def compare(
     sampling = Sampling(
         temperature=loaded.card.temperature_K,
         time_ps=time_ps,
-        equilibration_ps=max(20.0, time_ps / 5),
+        equilibration_ps=max(EQUILIBRATION_PS, time_ps / 5),
         replicas=replicas,
         seed=seed,
     )

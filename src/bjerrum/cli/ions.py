@@ -32,7 +32,7 @@ def series(
         float, typer.Option(help="Monte Carlo jumps of each ion per 6 ps.", min=0)
     ] = 0.0,
     threads: Annotated[int, typer.Option(help="Replicas at once.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 1,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.", min=0)] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """g(r), S(k) and activity derivatives against concentration."""
@@ -65,12 +65,12 @@ def series(
 def _sampling(
     temperature: float, time_ps: float, replicas: int, timestep_fs: float, seed: int
 ) -> Sampling:
-    from bjerrum.coarse.simulate import Sampling
+    from bjerrum.coarse.systems import EQUILIBRATION_PS, Sampling
 
     return Sampling(
         temperature=temperature,
         time_ps=time_ps,
-        equilibration_ps=max(20.0, time_ps / 5),
+        equilibration_ps=max(EQUILIBRATION_PS, time_ps / 5),
         replicas=replicas,
         timestep_fs=timestep_fs,
         seed=seed,
@@ -103,7 +103,7 @@ def lammps(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     concentration: Annotated[float, typer.Option(help="mol/L of the box.")] = 2.5,
     n_pairs: Annotated[int, typer.Option("--pairs", help="Ion pairs in the box.", min=2)] = 200,
-    seed: Annotated[int, typer.Option(help="Chooses the first configuration.")] = 1,
+    seed: Annotated[int, typer.Option(help="Chooses the first configuration.", min=0)] = 1,
 ) -> None:
     """Tables, configuration and input for LAMMPS (pair_style table + coul/long)."""
     import numpy as np

@@ -6,6 +6,7 @@ and hardly ever in solution. The lattice constant is twice the mean unlike dista
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -78,6 +79,8 @@ def rock_salt(
 
     constant  lattice constant, angstrom
     """
+    if not 0 < molarity < math.inf:
+        raise InputError(f"concentration: expected above 0 mol/L, got {molarity:g}")
     sites = np.stack(np.meshgrid(*[np.arange(2 * cells)] * 3, indexing="ij"), axis=-1)
     sites = sites.reshape(-1, 3)
     is_cation = sites.sum(axis=1) % 2 == 0

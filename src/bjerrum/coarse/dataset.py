@@ -21,7 +21,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from bjerrum.coarse.potential import require_neutral
-from bjerrum.coarse.sources import ForceFrames, iterate_forces, orthorhombic_edges
+from bjerrum.coarse.sources import (
+    ForceFrames,
+    first_frame,
+    iterate_forces,
+    orthorhombic_edges,
+    read_xyz,
+)
 from bjerrum.coarse.variates import ControlVariates, fit_control_variates
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import FrameError, InputError
@@ -47,6 +53,10 @@ class Source:
     model: Potential | None = None
     stride: int = 1
     skip_ps: float = 0.0
+
+    def first_frame(self) -> tuple[tuple[str, ...], FloatArray]:
+        """Return elements and edges of the first frame, computing no forces."""
+        return first_frame(self.path, topology=self.topology, with_model=self.model is not None)
 
     def chunks(self) -> Iterator[ForceFrames]:
         """Yield its frames with forces."""
@@ -101,6 +111,7 @@ def make_dataset(
     Raises InputError for trajectories without forces or ions, and for a net charge.
     """
     elements = tuple(element for element, _ in baseline.charges)
+    require_usable(sources, baseline)
     variates = _variates(sources, elements, temperature, announce) if reduce_noise else None
     sums = {e: np.zeros(3) for e in elements}
     written = 0
@@ -108,8 +119,8 @@ def make_dataset(
         for number, source in enumerate(sources):
             announce("Coarse-graining", number, len(sources))
             for frames in source.chunks():
-                ions = ions_of(frames, elements, source.path)
-                _require_neutral(frames, baseline, source.path)
+                ions = ions_of(frames.symbols, elements, source.path)
+                _require_neutral(frames.symbols, baseline, source.path)
                 reduced = frames if variates is None else variates.reduce(frames, temperature)
                 _add_squares(sums, frames, reduced)
                 batch = _labelled(reduced.of_atoms(ions), baseline, temperature)
@@ -121,18 +132,51 @@ def make_dataset(
     return {"n_frames": written, "label_rms_meV_per_angstrom": _rms(sums)}
 
 
-def ions_of(frames: ForceFrames, elements: Sequence[str], path: Path) -> Any:
+def require_usable(
+    sources: Sequence[Source], baseline: ScreenedCoulomb, *, cutoff: float | None = None
+) -> None:
+    """Look at the first frame of every trajectory, before anything long begins.
+
+    cutoff  of the pair functions, angstrom, where a model is to be made: the boxes must then be
+            cubic, twice as wide, and hold one kind of cation and one of anion
+    Raises InputError for a frame that cannot be used.
+    """
+    elements = tuple(element for element, _ in baseline.charges)
+    for source in sources:
+        symbols, edges = source.first_frame()
+        ions = ions_of(symbols, elements, source.path)
+        _require_neutral(symbols, baseline, source.path)
+        if cutoff is not None:
+            kinds = sorted({symbols[k] for k in ions})
+            _require_a_salt_in_a_cube(kinds, edges, cutoff, source.path)
+
+
+def _require_a_salt_in_a_cube(
+    kinds: Sequence[str], edges: FloatArray, cutoff: float, path: Path
+) -> None:
+    if len(kinds) != 2:
+        raise InputError(f"{path}: expected one cation and one anion, got {', '.join(kinds)}")
+    if np.ptp(edges) > 1e-3:
+        raise InputError(f"{path}: expected a cubic box, got edges of {edges.round(3).tolist()}")
+    if edges[0] < 2 * cutoff:
+        raise InputError(
+            f"{path}: expected a box of {2 * cutoff:g} angstrom or more, twice the cutoff of the "
+            f"pair functions, got {edges[0]:.2f}"
+        )
+
+
+def ions_of(symbols: Sequence[str], elements: Sequence[str], path: Path) -> Any:
     """Return the indices of the ions; InputError where a frame holds none."""
-    ions = np.flatnonzero(np.isin(frames.symbols, elements))
+    ions = np.flatnonzero(np.isin(symbols, elements))
     if not len(ions):
         raise InputError(f"{path}: expected ions out of {', '.join(elements)}, found none")
     return ions
 
 
-def _require_neutral(frames: ForceFrames, baseline: ScreenedCoulomb, path: Path) -> None:
+def _require_neutral(symbols: Sequence[str], baseline: ScreenedCoulomb, path: Path) -> None:
     charge_of = dict(baseline.charges)
     try:
-        require_neutral(np.array([charge_of.get(symbol, 0.0) for symbol in frames.symbols]))
+        require_neutral(np.array([charge_of.get(symbol, 0.0) for symbol in symbols]))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -234,7 +278,7 @@ def load_ions(path: Path, *, baseline: ScreenedCoulomb | None = None) -> IonData
     groups: dict[Any, list[Atoms]] = {}
     boxes: dict[Any, Any] = {}
     kinds: set[tuple[str, float]] = set()
-    for number, atoms in enumerate(ase.io.iread(path, index=":")):
+    for number, atoms in enumerate(read_xyz(path)):
         if atoms.info.get("method") != METHOD or BASELINE_KEY not in atoms.info:
             raise InputError(
                 f"{path}, frame {number}: is no data set of ions as `bjerrum coarsen` writes it"

@@ -68,7 +68,7 @@ class SeriesPoint:
 def box_at(molarity: float, n_pairs: int, ions: tuple[str, str]) -> IonBox:
     """Return the cubic box that holds n_pairs at a molarity, mol/L."""
     if not 0 < molarity <= 30:
-        raise InputError(f"concentration: expected up to 30 mol/L, got {molarity:g}")
+        raise InputError(f"concentration: expected above 0 and up to 30 mol/L, got {molarity:g}")
     edge = (n_pairs / (molarity * MOL_PER_LITRE_IN_PER_ANGSTROM3)) ** (1 / 3)
     return IonBox(
         cation=ions[0], anion=ions[1], n_cations=n_pairs, n_anions=n_pairs, edge=float(edge)

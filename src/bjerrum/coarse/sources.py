@@ -103,10 +103,49 @@ def orthorhombic_edges(cell: FloatArray, where: str) -> FloatArray:
     return edges
 
 
-def _labelled(path: Path, stride: int) -> Iterator[ForceFrames]:
+def read_xyz(path: Path) -> Iterator[Atoms]:
+    """Yield the frames of an extended XYZ file; FrameError for anything else or a damaged one."""
     import ase.io
 
-    frames = itertools.islice(ase.io.iread(path, index=":"), 0, None, stride)
+    number = 0
+    try:
+        for atoms in ase.io.iread(path, index=":", format="extxyz"):
+            yield atoms
+            number += 1
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise FrameError(
+            f"{path}, frame {number}: cannot be read as extended XYZ: {error}"
+        ) from error
+
+
+def first_frame(
+    path: Path, *, topology: Path | None = None, with_model: bool = False
+) -> tuple[tuple[str, ...], FloatArray]:
+    """Return elements and edges (angstrom) of the first frame, computing no forces.
+
+    Raises what :func:`iterate_forces` raises for the first frame.
+    """
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    if path.suffix.lower() in _XYZ:
+        atoms = next(read_xyz(path), None)
+        if atoms is None:
+            raise FrameError(f"{path}: holds no frames")
+        found = _from_atoms([atoms], path, first=0)
+        return found.symbols, found.edges[0]
+    if with_model:
+        chunk = next(iter(iterate_frames(path, topology=topology, chunk_frames=1)))
+        return tuple(chunk.symbols), orthorhombic_edges(chunk.cells[0], str(path))
+    universe = _universe(path, topology)
+    step = universe.trajectory.ts
+    if not step.has_forces:
+        raise no_forces(path)
+    symbols = tuple(_element(name) for name in universe.atoms.names)
+    return symbols, orthorhombic_edges(step.triclinic_dimensions, f"{path}, frame 0")
+
+
+def _labelled(path: Path, stride: int) -> Iterator[ForceFrames]:
+    frames = itertools.islice(read_xyz(path), 0, None, stride)
     for index, group in itertools.groupby(enumerate(frames), _same_system(CHUNK_FRAMES)):
         batch = [atoms for _, atoms in group]
         yield _from_atoms(batch, path, first=index[0] * CHUNK_FRAMES)
@@ -175,11 +214,8 @@ def _computed(
 def _stored(
     path: Path, topology: Path | None, stride: int, skip_ps: float
 ) -> Iterator[ForceFrames]:
-    try:
-        universe = _universe([p for p in (topology, path) if p is not None])
-        trajectory = universe.trajectory
-    except Exception as error:  # MDAnalysis raises a dozen types
-        raise no_forces(path) from error
+    universe = _universe(path, topology)
+    trajectory = universe.trajectory
     if not trajectory.ts.has_forces:
         raise no_forces(path)
     symbols = tuple(_element(name) for name in universe.atoms.names)
@@ -198,16 +234,34 @@ def _stored(
         yield _chunk(symbols, batch, f"{path.stem}:{number * CHUNK_FRAMES // length}")
 
 
-def _universe(paths: list[Path]) -> Any:
-    """Return MDAnalysis' view of a trajectory, without its remarks on missing masses and types."""
+def _universe(path: Path, topology: Path | None) -> Any:
+    """Return MDAnalysis' view of a trajectory, without its remarks on missing masses and types.
+
+    Raises InputError that tells missing names, another number of atoms and missing forces apart.
+    """
     import warnings
 
     import MDAnalysis
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        universe = MDAnalysis.Universe(*map(str, paths))
-        universe.trajectory[0]
+    if topology is not None and not topology.is_file():
+        raise InputError(f"no such file: {topology}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            universe = MDAnalysis.Universe(*(str(p) for p in (topology, path) if p is not None))
+            universe.trajectory[0]
+    except Exception as error:  # MDAnalysis raises a dozen types
+        numbers = re.findall(r"umber of atoms:? (\d+)", str(error))
+        if len(numbers) == 2:
+            raise InputError(
+                f"{path}: the topology {topology} has {numbers[0]} atoms, the trajectory "
+                f"{numbers[1]}; give the one that it was made with"
+            ) from error
+        if topology is None:
+            raise no_forces(path) from error
+        raise InputError(f"{path}: cannot be read with {topology}: {error}") from error
+    if not hasattr(universe.atoms, "names"):
+        raise InputError(f"{path} names no atoms: give a topology (--topology)")
     return universe
 
 

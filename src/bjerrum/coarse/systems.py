@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ MASS_AMU: Final = 30.0
 """Of every ion: only configurations count."""
 EQUILIBRATION_PS: Final = 80.0
 """Of every run that is measured. From a lattice, which has next to no ion pairs, the population of
-Na-Cl contacts at 2.5 mol/L takes 60 ps to settle (0.91 in the first 10 ps, then 1.7, 2.0, 2.1, 2.2).
+Na-Cl contacts at 2.5 mol/L takes 60 ps to settle (0.91 in the first 10 ps, then 1.7, 2, 2.1, 2.2).
 """
 
 
@@ -73,12 +74,19 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no run."""
-        if not (0 < self.timestep_fs <= 50 and self.time_ps > 0 and self.replicas >= 2):
+        times = 0 < self.time_ps < math.inf and 0 <= self.equilibration_ps < math.inf
+        if not (0 < self.timestep_fs <= 50 and times and self.replicas >= 2):
             raise InputError(
                 "coarse-grained run: expected a step up to 50 fs, a positive time and two or more "
                 f"replicas, got {self.timestep_fs:g} fs, {self.time_ps:g} ps, {self.replicas}"
             )
-        if not self.jumps >= 0:
+        if not 0 < self.temperature < math.inf:
+            raise InputError(
+                f"coarse-grained run: expected a temperature above 0 K, got {self.temperature:g}"
+            )
+        if self.seed < 0:
+            raise InputError(f"coarse-grained run: expected a seed of 0 or more, got {self.seed}")
+        if not 0 <= self.jumps < math.inf:
             raise InputError(f"coarse-grained run: expected 0 or more jumps, got {self.jumps:g}")
         if any(not mass > 0 for _, mass in self.masses):
             raise InputError(f"coarse-grained run: expected positive masses, got {self.masses}")
