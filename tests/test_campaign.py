@@ -57,6 +57,7 @@ potential = "reference"
 length_ps = 3
 frame_every_fs = 50
 """
+SIMULATION = MINI[MINI.index("[simulation]") :]
 PROFILE = 'kind = "local"\nworkers = 1\ntie_to_cores = false\n'
 
 
@@ -158,6 +159,26 @@ WRONG = [
     ('name = "mini"', "", "key 'name' is missing"),
     ("[simulation]", "[learning]\n[simulation]", "there is no committee to explore with"),
     ("[simulation]", "[simulation", "is not valid TOML"),
+    (SIMULATION, "", 'measure: "structure" needs \\[simulation\\]'),
+    ("frame_every_fs = 50", "frame_every_fs = 3001", "two frames or more after the equili"),
+    ("frame_every_fs = 50", "frame_every_fs = 1201", "at most 1200, got 1201"),
+    ("frame_every_fs = 50", "frame_every_fs = 0.5", "frame_every_fs: expected at least timestep"),
+    ("length_ps = 3", "length_ps = 1e9", "simulation.length_ps: expected less than or equal"),
+    ("length_ps = 3", "length_ps = inf", "simulation.length_ps: "),
+    ("length_ps = 3", "length_ps = nan", "simulation.length_ps: "),
+    ("length_ps = 3", "length_ps = 3\nequilibration_part = 1.0", "equilibration_part: expected"),
+    ("length_ps = 3", "length_ps = 3\ntimestep_fs = 20", "simulation.timestep_fs: expected"),
+    ("length_ps = 3", "length_ps = 3\nfriction_per_ps = 0", "simulation.friction_per_ps: expec"),
+    ("waters = 48", "waters = 10000000", "box.waters: expected less than or equal to 100000"),
+    ("replicas = 1", "replicas = 100000", "box.replicas: expected less than or equal to 1000"),
+    (
+        "equilibration_ps = 8",
+        "equilibration_ps = 1",
+        "classical_equilibration_ps: expected greater",
+    ),
+    ('method = "classical"', 'method = "classical"\nframes = 2\nblocks = 3', "at most 2 blocks"),
+    ('method = "classical"', 'method = "classical"\nsample_ps = -1', "reference.sample_ps: exp"),
+    ('method = "classical"', 'method = "classical"\nranks = 0', "reference.ranks: expected"),
 ]
 
 

@@ -114,3 +114,34 @@ def test_ions_alone_do_not_learn_from_marked_frames(tmp_path):
     found = np.concatenate([part.positions for part in frames])
     expected = np.delete(np.array(sound.positions), np.arange(10, 20), axis=0)
     assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("timestep_fs", [0.5, 2.0])
+def test_rigid_dynamics_takes_the_campaigns_time_step(tmp_path, timestep_fs):
+    """The number of force calls is the length by the time step; frames lie where they should."""
+    from ase.build import molecule
+
+    from bjerrum.trajectory import iterate_frames
+
+    waters = molecule("H2O", cell=[20.0] * 3, pbc=True)
+    waters += waters.copy()
+    waters.positions[3:] += 6.0
+    calls = []
+
+    def forces(positions):
+        calls.append(positions.copy())
+        return Evaluation(0.0, np.zeros_like(positions))
+
+    run = {
+        "time_ps": 0.1,
+        "temperature": 300.0,
+        "timestep_fs": timestep_fs,
+        "friction_per_ps": 1.0,
+        "frame_every_fs": 10.0,
+        "seed": 3,
+    }
+    measuring._simulate_rigid(tmp_path, {"run": run}, waters, forces)
+    chunks = list(iterate_frames(tmp_path / "trajectory.h5"))
+    times = np.concatenate([chunk.times_ps for chunk in chunks])
+    assert times == pytest.approx(0.01 * np.arange(1, 11))
+    assert 100 / timestep_fs <= len(calls) <= 100 / timestep_fs + 2

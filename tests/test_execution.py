@@ -451,6 +451,10 @@ def test_cores_are_shared_out():
     assert not any(one.cores for one in free)
 
 
+JOBS = '\npartition = "main"\nworkers_per_node = 3\nwalltime = "00:10:00"\n'
+SITE = f'kind = "slurm"\n[cpu]{JOBS}'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -459,6 +463,8 @@ def test_cores_are_shared_out():
         ("wrokers = 1", "unknown key 'wrokers'; expected one of: cores_per_worker"),
         ('kind = "slurm"', "key 'cpu' is missing"),
         ("kind =", "is not valid TOML"),
+        (f"timeout_hours = 24\n{SITE}", r"at most cpu.walltime \(00:10:00\), got 24"),
+        (f"{SITE}[gpu]{JOBS.replace('10', '00')}", "gpu.walltime: expected more than 0"),
     ],
 )
 def test_wrong_profiles_are_one_line(tmp_path, text, message):
@@ -468,6 +474,18 @@ def test_wrong_profiles_are_one_line(tmp_path, text, message):
         read_profile(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_slots_and_times_of_a_site_by_hand(tmp_path):
+    path = tmp_path / "profile.toml"
+    path.write_text(f"{SITE}jobs = 2\nnodes = 5\n[gpu]{JOBS}gpus_per_node = 4\njobs = 2\n")
+    profile = read_profile(path)
+    assert isinstance(profile, SlurmProfile)
+    assert profile.gpu is not None
+    assert (profile.cpu.slots, profile.gpu.slots) == (30, 8)
+    assert profile.timeout_of(profile.cpu) == pytest.approx(1 / 6), "a step ends before its job"
+    days = profile.cpu.model_copy(update={"walltime": "2-03:30:36"})
+    assert days.hours == pytest.approx(48 + 3.51)
 
 
 EVIL = [

@@ -15,6 +15,7 @@ from bjerrum.graph import Graph, Kind, Node
 MIX = Kind("mix", 1, "toy_steps:mix", unit="numbers")
 JOIN = Kind("join", 1, "toy_steps:join", unit="numbers")
 MISBEHAVE = Kind("misbehave", 1, "toy_steps:misbehave")
+SEEN = Kind("seen", 1, "toy_steps:seen")
 
 
 def mix(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
@@ -31,6 +32,11 @@ def mix(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
 
 
 join = mix
+
+
+def seen(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
+    """Write the parameters that came."""
+    (folder / "seen.json").write_text(json.dumps(parameters))
 
 
 def misbehave(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:

@@ -40,6 +40,7 @@ class Node:
     units   how much work it is, in its kind's unit
     needs   the steps whose results it reads, by the name under which it reads them
     files   further files and folders that it reads; their hashes are among the step's inputs
+    resources  settings that say how it is done and leave its result: no part of its identity
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Node:
     units: float = 1.0
     needs: Mapping[str, Node] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def hash(self) -> str:
@@ -75,10 +77,12 @@ class Graph:
         title: str,
         units: float = 1.0,
         files: Mapping[str, tuple[Path, str]] | None = None,
+        resources: Mapping[str, Any] | None = None,
     ) -> Node:
         """Add a step and return it, or the equal one that is there.
 
-        files  path and hash of the content of further inputs
+        files      path and hash of the content of further inputs
+        resources  settings without influence on the result
         Raises InputError for parameters that are no JSON values.
         """
         needs, files = needs or {}, files or {}
@@ -86,7 +90,7 @@ class Graph:
         inputs |= {name: digest for name, (_, digest) in files.items()}
         step = Step(kind.name, kind.version, parameters, inputs)
         paths = {name: path for name, (path, _) in files.items()}
-        node = Node(kind, step, title, units, dict(needs), paths)
+        node = Node(kind, step, title, units, dict(needs), paths, dict(resources or {}))
         return self.nodes.setdefault(node.hash, node)
 
     def __len__(self) -> int:

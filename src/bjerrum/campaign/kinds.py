@@ -32,7 +32,7 @@ EXPLORE_ROUND: Final = Kind(
 )
 CHECK_MODEL: Final = Kind("check_model", 1, f"{_MEASURING}:check_model", "atom weights")
 SIMULATE_MODEL: Final = Kind(
-    "simulate_model", 2, f"{_MEASURING}:simulate_model", "atom weight steps", needs_gpu=True
+    "simulate_model", 3, f"{_MEASURING}:simulate_model", "atom weight steps", needs_gpu=True
 )
 SIMULATE_CLASSICAL: Final = Kind(
     "simulate_classical", 1, f"{_PREPARATION}:sample_classical", "atom ps"

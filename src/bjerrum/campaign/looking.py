@@ -43,7 +43,7 @@ def _slots(opened: Open) -> int:
     if isinstance(profile, LocalProfile):
         return len(limits_of(profile)) + profile.gpus
     jobs = [profile.cpu] + ([profile.gpu] if profile.gpu else [])
-    return sum(job.jobs * job.nodes * job.workers_per_node for job in jobs)
+    return sum(job.slots for job in jobs)
 
 
 def _free_gigabytes(root: Path) -> float:

@@ -20,7 +20,6 @@ from bjerrum.frames import read_frames
 ESTIMATES, CURVES, REASONS = "estimates.json", "curves.json", "reasons.json"
 CHECKS, WATCH = "checks.json", "watchdog.json"
 _CHUNK_FRAMES = 20
-_RIGID_TIMESTEP_FS = 2.0
 
 
 def simulate_model(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
@@ -55,15 +54,16 @@ def _simulate_rigid(folder: Path, parameters: Parameters, atoms: Any, forces: An
     from bjerrum.trajectory import TrajectoryChunk, write_trajectory
 
     run = parameters["run"]
-    stride = max(1, round(run["frame_every_fs"] / _RIGID_TIMESTEP_FS))
-    n_frames = max(1, round(run["time_ps"] * 1e3 / (stride * _RIGID_TIMESTEP_FS)))
+    timestep = run["timestep_fs"]
+    stride = max(1, round(run["frame_every_fs"] / timestep))
+    n_frames = max(1, round(run["time_ps"] * 1e3 / (stride * timestep)))
     n_waters = list(atoms.symbols).count("O")
     positions = rigid_langevin(
         whole(atoms, n_waters),
         atoms.get_masses(),
         forces,
         n_waters,
-        timestep_fs=_RIGID_TIMESTEP_FS,
+        timestep_fs=timestep,
         n_steps=n_frames * stride,
         stride=stride,
         temperature=run["temperature"],
@@ -75,7 +75,7 @@ def _simulate_rigid(folder: Path, parameters: Parameters, atoms: Any, forces: An
         symbols=tuple(atoms.symbols),
         cell=atoms.cell.array,
         steps=steps,
-        times_ps=steps * _RIGID_TIMESTEP_FS / 1e3,
+        times_ps=steps * timestep / 1e3,
         positions=positions,
     )
     write_trajectory(folder / TRAJECTORY, iter([chunk]))

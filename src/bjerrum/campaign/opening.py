@@ -58,10 +58,28 @@ def open_campaign(
     chosen = read_profile(profile or beside(path, config.profile))
     if isinstance(chosen, LocalProfile):
         limits_of(chosen)
+    _require_cores(path, config, chosen)
     campaign = wire(path, config)
     _require_own(root, path, config, adopt)
     place = config.database or os.environ.get(DATABASE_VARIABLE) or str(root / DATABASE)
     return Open(path, campaign, Store(root), chosen, place)
+
+
+def _require_cores(path: Path, config: CampaignConfig, profile: Profile) -> None:
+    """Refuse calculations with CP2K that are larger than the workers that do them."""
+    reference = config.reference
+    if {reference.method, reference.sampling} == {"classical"}:
+        return
+    if isinstance(profile, LocalProfile) and profile.oversubscribe:
+        return
+    jobs = profile if isinstance(profile, LocalProfile) else profile.cpu
+    cores = jobs.cores_per_worker
+    if reference.ranks * reference.threads > cores:
+        raise InputError(
+            f"{path}: reference: {reference.ranks} ranks of {reference.threads} threads need "
+            f"{reference.ranks * reference.threads} cores, a worker of the profile has {cores}; "
+            "raise the profile's cores_per_worker, or lower ranks or threads"
+        )
 
 
 def _require_own(root: Path, path: Path, config: CampaignConfig, adopt: bool) -> None:

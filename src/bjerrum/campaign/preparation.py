@@ -6,6 +6,8 @@ what the step wrote before it was stopped.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from bjerrum.errors import ExternalError
 from bjerrum.files import write_json
 from bjerrum.frames import read_frames, write_frames
 from bjerrum.reference.label import LabelStatus, Reference
-from bjerrum.store import Store
+from bjerrum.store import RECORD, Store
 from bjerrum.system import Salt, Solution
 
 BOX, TRAJECTORY, FRAMES, LABELLED = (
@@ -125,22 +127,46 @@ def reference_for(parameters: Parameters, frames: Sequence[Atoms], folder: Path)
 def label_frames(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     """Label one part of the frames: every ``parts``-th, calibration frames first.
 
-    A label that is finished is kept if the step is stopped. Labels that do not converge are no
-    failure of the step: they are counted when the labels are collected.
+    A label that is finished is kept if the step is stopped, and taken from wherever the campaign
+    has it already: other parts, of another ``frames_per_task``, hold the same labels. Labels that
+    do not converge are no failure of the step: they are counted when the labels are collected.
     """
-    from bjerrum.labelling import complete_label
-
     if (inputs["frames"] / STOPPED).is_file():
         write_json(folder / STOPPED, {"stopped": True})
         return
     frames = read_frames(inputs["frames"] / FRAMES)
     reference = reference_for(parameters, frames, folder)
     work = [atoms for _, atoms in reference.calibration(frames)] + frames
-    store = Store(folder / LABELS)
+    store, others = Store(folder / LABELS), _other_labels(folder)
     for atoms in work[parameters["part"] :: parameters["parts"]]:
         reference.check(atoms)
-        complete_label(atoms, reference, store)
+        _complete_label(atoms, reference, store, others)
     write_json(folder / "part.json", {"part": parameters["part"], "parts": parameters["parts"]})
+
+
+def _other_labels(folder: Path) -> list[Store]:
+    """Return the labels of the campaign's other labelling steps, stopped ones included."""
+    found = (path / LABELS for path in sorted(folder.parent.glob("label_*")) if path != folder)
+    return [Store(labels) for labels in found if labels.is_dir()]
+
+
+def _complete_label(
+    atoms: Atoms, reference: Reference, store: Store, others: Sequence[Store]
+) -> None:
+    """Copy a frame's label from another step that has it; else compute it."""
+    from bjerrum.labelling import complete_label, label_step
+
+    step = label_step(atoms, reference)
+    known = next((found for other in others if (found := other.find(step))), None)
+    if known is not None:
+        source = known.folder
+        with contextlib.suppress(OSError):  # its step ended meanwhile, and was renamed
+            store.complete(step, lambda folder: _copy(source, folder))
+    complete_label(atoms, reference, store)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(RECORD), dirs_exist_ok=True)
 
 
 def collect_labels(folder: Path, parameters: Parameters, inputs: Inputs) -> None:

@@ -13,12 +13,16 @@ from pydantic import Field, field_validator, model_validator
 
 from bjerrum.errors import InputError
 from bjerrum.potential.spec import NetworkSpec, OptimiserSpec, SplitSpec
-from bjerrum.specification import Count, Positive, Spec, read_spec
+from bjerrum.specification import Spec, read_spec
 from bjerrum.system import Salt, Solution
 from bjerrum.thermodynamics.theories import find_theory
+from bjerrum.units import PS_IN_FS
 
 Measurement = Literal["structure", "transport", "kirkwood-buff", "pairing", "force-error"]
 Part = Annotated[float, Field(ge=0, lt=1)]
+Number = Annotated[int, Field(gt=0, le=10_000)]
+Picoseconds = Annotated[float, Field(gt=0, le=1e7)]
+"""Ten microseconds: more is a slip of the pen."""
 
 
 class SolutionsSection(Spec):
@@ -54,9 +58,9 @@ class BoxSection(Spec):
     seed                        chooses the random numbers
     """
 
-    waters: Count = 80
-    replicas: Count = 2
-    classical_equilibration_ps: Annotated[float, Field(ge=8, allow_inf_nan=False)] = 20.0
+    waters: Annotated[int, Field(gt=0, le=100_000)] = 80
+    replicas: Annotated[int, Field(gt=0, le=1000)] = 2
+    classical_equilibration_ps: Annotated[float, Field(ge=8, le=1e6)] = 20.0
     seed: Annotated[int, Field(ge=0)] = 1
 
 
@@ -76,13 +80,13 @@ class ReferenceSection(Spec):
     method: Literal["classical", "r2scan", "dc-r2scan"]
     settings: str | None = None
     sampling: Literal["classical", "r2scan"] = "classical"
-    sample_ps: Positive = 20.0
+    sample_ps: Picoseconds = 20.0
     equilibration_part: Part = 0.2
-    frames: Count = 20
-    blocks: Count = 4
-    frames_per_task: Count = 1
-    ranks: Count = 1
-    threads: Count = 1
+    frames: Number = 20
+    blocks: Number = 4
+    frames_per_task: Number = 1
+    ranks: Number = 1
+    threads: Number = 1
 
     @model_validator(mode="after")
     def _consistent(self) -> ReferenceSection:
@@ -102,7 +106,7 @@ class TrainingSection(Spec):
     committee  models of other seeds and splits; two or more
     """
 
-    committee: Annotated[int, Field(ge=2)] = 2
+    committee: Annotated[int, Field(ge=2, le=100)] = 2
     seed: int = 1
     network: NetworkSpec = NetworkSpec()
     split: SplitSpec = SplitSpec()
@@ -122,12 +126,12 @@ class LearningSection(Spec):
                       the last
     """
 
-    rounds: Count = 3
-    explore_ps: Positive = 1.0
-    frames: Count = 10
+    rounds: Annotated[int, Field(gt=0, le=100)] = 3
+    explore_ps: Annotated[float, Field(gt=0, le=1e5)] = 1.0
+    frames: Number = 10
     pull_pairs: bool = True
     temperature_factor: Annotated[float, Field(ge=1, le=2)] = 1.2
-    steps: Count = 500
+    steps: Annotated[int, Field(gt=0, le=10**8)] = 500
     least_gain: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
@@ -142,10 +146,10 @@ class SimulationSection(Spec):
     """
 
     potential: str = "trained"
-    length_ps: Positive = 100.0
+    length_ps: Picoseconds = 100.0
     timestep_fs: Annotated[float, Field(gt=0, le=2)] = 1.0
-    friction_per_ps: Positive = 1.0
-    frame_every_fs: Positive = 100.0
+    friction_per_ps: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    frame_every_fs: Annotated[float, Field(gt=0, le=1e9)] = 100.0
     equilibration_part: Part = 0.2
 
 
@@ -164,8 +168,8 @@ class CoarseningSection(Spec):
     dielectric_constant: Annotated[float, Field(ge=1, le=1000)] | None = None
     pair_cutoff_angstrom: Annotated[float, Field(ge=5, le=20)] | None = None
     n_radial: Annotated[int, Field(ge=0, le=8)] = 4
-    iterations: Annotated[int, Field(ge=0)] = 6
-    polish_ps: Positive = 100.0
+    iterations: Annotated[int, Field(ge=0, le=1000)] = 6
+    polish_ps: Picoseconds = 100.0
 
     @field_validator("theory")
     @classmethod
@@ -215,6 +219,12 @@ class CampaignConfig(Spec):
             raise ValueError('measure: "force-error" needs [training]')
         simulation = self.simulation
         if simulation is None:
+            measured = [name for name in self.measure if name != "force-error"]
+            if measured:
+                raise ValueError(
+                    f'measure: "{measured[0]}" needs [simulation]; without one, only '
+                    '"force-error" can be measured'
+                )
             if self.coarsening is not None:
                 raise ValueError("[coarsening] needs [simulation]: it learns from trajectories")
             return self
@@ -227,6 +237,12 @@ class CampaignConfig(Spec):
             )
         if simulation.frame_every_fs < simulation.timestep_fs:
             raise ValueError("simulation.frame_every_fs: expected at least timestep_fs")
+        kept = (1 - simulation.equilibration_part) * simulation.length_ps * PS_IN_FS
+        if 2 * simulation.frame_every_fs > kept:
+            raise ValueError(
+                "simulation.frame_every_fs: expected two frames or more after the equilibration, "
+                f"at most {kept / 2:g}, got {simulation.frame_every_fs:g}"
+            )
         return self
 
     def grid(self) -> Iterator[Solution]:

@@ -230,7 +230,7 @@ class _Wiring:
                 units=atoms * simulation.length_ps,
             )
         is_rigid = self._is_rigid(committee)
-        steps = simulation.length_ps * PS_IN_FS / (2.0 if is_rigid else simulation.timestep_fs)
+        steps = simulation.length_ps * PS_IN_FS / simulation.timestep_fs
         needs, files, size = self._source(solution, committee)
         if gate is not None:
             needs["gate"] = gate

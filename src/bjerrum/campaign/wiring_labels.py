@@ -20,12 +20,14 @@ _STRIDE_PS = 0.2
 class LabelWiring:
     """Adds the steps up to the labels to a graph.
 
-    settings  of the reference, with its file's content
+    settings   of the reference, with its file's content
+    resources  how CP2K runs: no part of what a label is
     """
 
     def __init__(self, path: Path, config: CampaignConfig, graph: Graph) -> None:
         self.config, self.graph = config, graph
         self.settings = _settings(path, config)
+        self.resources = {"ranks": config.reference.ranks, "threads": config.reference.threads}
 
     def n_atoms(self, solution: Solution) -> int:
         """Return the atoms of a solution's box."""
@@ -67,7 +69,6 @@ class LabelWiring:
             }
             parameters: dict[str, Any] = {"run": run}
             if reference.sampling != "classical":
-                parameters |= {"ranks": reference.ranks, "threads": reference.threads}
                 run["frame_every_fs"] = 10.0
             trajectory = self.graph.add(
                 kinds.SAMPLINGS[reference.sampling],
@@ -75,6 +76,7 @@ class LabelWiring:
                 {"box": box},
                 title=title,
                 units=size * reference.sample_ps,
+                resources=self.resources,
             )
             block = f"{block_of(solution)}{replica + 1}"
             found.append(
@@ -100,6 +102,7 @@ class LabelWiring:
                 {"frames": frames},
                 title=f"{title}, part {part + 1} of {tasks}",
                 units=size * n_frames / tasks,
+                resources=self.resources,
             )
             for part in range(tasks)
         ]
@@ -119,6 +122,7 @@ class LabelWiring:
             needs,
             title=title,
             units=sum(n * atoms for _, n, atoms, _ in frames),
+            resources=self.resources,
         )
 
 
@@ -145,9 +149,4 @@ def _settings(path: Path, config: CampaignConfig) -> dict[str, Any]:
             content = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{file}: is not valid TOML: {error}") from error
-    return {
-        "method": reference.method,
-        "settings": content,
-        "ranks": reference.ranks,
-        "threads": reference.threads,
-    }
+    return {"method": reference.method, "settings": content}

@@ -69,10 +69,10 @@ class ClusterExecutor:
         self._profile = profile
         self._name = f"bjerrum_{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
         cancel_jobs(self._name)
-        self._slots = {False: slots_of(profile.cpu)}
+        self._slots = {False: profile.cpu.slots}
         executors = [self._jobs("cpu", profile.cpu, root)]
         if profile.gpu is not None:
-            self._slots[True] = slots_of(profile.gpu)
+            self._slots[True] = profile.gpu.slots
             executors.append(self._jobs("gpu", profile.gpu, root))
         self.slots = sum(self._slots.values())
         self._futures: dict[Future[str], tuple[str, bool]] = {}
@@ -184,11 +184,6 @@ def _outcome(future: Future[str], digest: str) -> Outcome:
     return Outcome(digest, "lost", reason[:300])
 
 
-def slots_of(jobs: PilotJobs) -> int:
-    """Return how many steps the jobs do at once."""
-    return jobs.jobs * jobs.nodes * (jobs.gpus_per_node or jobs.workers_per_node)
-
-
 def limits_in_job(jobs: PilotJobs, profile: SlurmProfile) -> dict[str, Any]:
     """Return the limits of a step in a job, as plain data."""
     memory = jobs.memory_GiB_per_worker
@@ -196,7 +191,7 @@ def limits_in_job(jobs: PilotJobs, profile: SlurmProfile) -> dict[str, Any]:
         "cores": (),
         "threads": jobs.cores_per_worker,
         "memory_MiB": None if memory is None else 1024 * memory,
-        "timeout_seconds": 3600 * profile.timeout_hours,
+        "timeout_seconds": 3600 * profile.timeout_of(jobs),
         "gpu": None,
     }
 

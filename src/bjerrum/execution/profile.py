@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bjerrum.errors import InputError
 from bjerrum.specification import Count, Positive, Spec, read_spec
@@ -71,6 +71,18 @@ class PilotJobs(Spec):
     walltime: WallTime = "04:00:00"
     jobs: Count = 1
 
+    @property
+    def slots(self) -> int:
+        """Steps that the jobs do at once."""
+        return self.jobs * self.nodes * (self.gpus_per_node or self.workers_per_node)
+
+    @property
+    def hours(self) -> float:
+        """The wall time of a job."""
+        days, _, clock = self.walltime.rpartition("-")
+        hours, minutes, seconds = map(int, clock.split(":"))
+        return 24 * int(days or 0) + hours + minutes / 60 + seconds / 3600
+
 
 class SlurmProfile(Spec):
     """A Slurm site; the driver runs where `sbatch` works and stays there.
@@ -79,7 +91,7 @@ class SlurmProfile(Spec):
     gpu            jobs for the steps that gain from a GPU; none: they go to the others
     modules        loaded by `module load` on the nodes before the workers start
     address        of this machine as the nodes see it; none: found out
-    timeout_hours  of one step
+    timeout_hours  of one step, at most the wall time of its jobs; none: that wall time
     heartbeat_seconds  a job that is silent for four times this is given up
     """
 
@@ -88,8 +100,26 @@ class SlurmProfile(Spec):
     gpu: PilotJobs | None = None
     modules: list[Module] = Field(default_factory=list)
     address: Name | None = None
-    timeout_hours: Positive = 24.0
+    timeout_hours: Positive | None = None
     heartbeat_seconds: Count = 30
+
+    @model_validator(mode="after")
+    def _ends_before_its_job(self) -> SlurmProfile:
+        for name, jobs in (("cpu", self.cpu), ("gpu", self.gpu)):
+            if jobs is None:
+                continue
+            if jobs.hours == 0:
+                raise ValueError(f"{name}.walltime: expected more than 0, got {jobs.walltime}")
+            if self.timeout_hours is not None and self.timeout_hours > jobs.hours:
+                raise ValueError(
+                    f"timeout_hours: expected at most {name}.walltime ({jobs.walltime}), got "
+                    f"{self.timeout_hours:g}: a longer step could never end"
+                )
+        return self
+
+    def timeout_of(self, jobs: PilotJobs) -> float:
+        """Return after how many hours a step of these jobs is ended."""
+        return jobs.hours if self.timeout_hours is None else self.timeout_hours
 
 
 Profile = LocalProfile | SlurmProfile

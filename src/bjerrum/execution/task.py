@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bjerrum.graph import Node
@@ -27,6 +27,7 @@ class Task:
     function  "module:name"
     step      as :meth:`Step.to_json` writes it
     inputs    names and paths of folders and files
+    resources  further settings for the function, which leave the result
     """
 
     root: str
@@ -34,13 +35,21 @@ class Task:
     step: dict[str, Any]
     inputs: dict[str, str]
     needs_gpu: bool = False
+    resources: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, node: Node, store: Store) -> Task:
         """Return the task of a step."""
         root, kind = str(store.root.resolve()), node.kind
         inputs = node.paths(Store(store.root.resolve()))
-        return cls(root, kind.function, node.step.to_json(), inputs, kind.needs_gpu)
+        return cls(
+            root,
+            kind.function,
+            node.step.to_json(),
+            inputs,
+            kind.needs_gpu,
+            dict(node.resources),
+        )
 
     @property
     def as_step(self) -> Step:

@@ -55,7 +55,7 @@ def perform(task: Task) -> Outcome:
     def work(folder: Path) -> None:
         note(store.root, "begin", step.hash)
         inputs = {name: _checked(store, Path(path)) for name, path in task.inputs.items()}
-        _function(task.function)(folder, step.parameters, inputs)
+        _function(task.function)(folder, {**step.parameters, **task.resources}, inputs)
 
     log = store.log_of(step)
     try:
