@@ -20,10 +20,12 @@ from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path
-from bjerrum.units import thermal_energy
+from bjerrum.units import bjerrum_length, thermal_energy
 
 WALL_KT: Final = 40.0
 """Rows of a PMF table closer in than where w first exceeds this are written as inf."""
+CONTACT_BELOW: Final = 4.0
+"""Angstrom below which a minimum of the PMF of unlike ions is a contact."""
 _WEIGHT_OF_DEGREE: Final = (1.0, 1.0, 2.0 / 3.0)
 """Y.Y of one neighbour with itself: 1, x.x, (x x - 1/3):(x x - 1/3)."""
 
@@ -87,28 +89,49 @@ def write_pmf_csv(potential: CoarsePotential, path: Path, *, temperature: float)
     return path
 
 
+def contact_distance(potential: CoarsePotential, *, temperature: float) -> float | None:
+    """Return where the full PMF of unlike ions has its contact minimum, angstrom.
+
+    The deepest minimum below CONTACT_BELOW, Coulomb part included; None where there is none.
+    """
+    cation, anion = ions_of_model(potential)
+    r = np.round(np.arange(1.0, CONTACT_BELOW, 0.01), 4)
+    w = short_range_pmfs(potential, r, temperature=temperature, ions=(cation, anion))[1]
+    charge = dict(potential.baseline.charges)
+    product = charge.get(cation, 0.0) * charge.get(anion, 0.0)
+    if product:
+        w = w + product * bjerrum_length(potential.baseline.dielectric_constant, temperature) / r
+    inner = np.flatnonzero(np.isfinite(w[:-2]) & (w[1:-1] < w[:-2]) & (w[1:-1] < w[2:])) + 1
+    return float(r[inner[np.argmin(w[inner])]]) if len(inner) else None
+
+
 def three_body_residual(
     potential: CoarsePotential, *, temperature: float, distance: float | None = None
 ) -> dict[str, Any]:
     """Return the three-body energy in kT of triangles with two contacts, by angle.
 
-    Two ions of one kind at ``distance`` (default: the minimum of the unlike PMF) from one of the
-    other; residual = W_3(all three) - W_3(each pair).
+    Two ions of one kind at ``distance`` (default: :func:`contact_distance`) from one of the other;
+    residual = W_3(all three) - W_3(each pair). ``largest_kT`` is the one of largest size among the
+    triangles whose two like ions are no nearer than the data know them; None without a contact.
     """
     cation, anion = ions_of_model(potential)
-    r = np.arange(2.0, 8.0, 0.02)
-    contact = distance
+    contact = contact_distance(potential, temperature=temperature) if distance is None else distance
     if contact is None:
-        w = short_range_pmfs(potential, r, temperature=temperature, ions=(cation, anion))[1]
-        contact = float(r[np.argmin(np.where(r < 4.0, w, np.inf))])
+        return {"contact_angstrom": None, "largest_kT": None}
     kt = thermal_energy(temperature)
     angles = np.arange(60, 181, 15)
     result: dict[str, Any] = {"contact_angstrom": contact, "angle_degrees": angles.tolist()}
+    reached = []
     for centre, other in ((cation, anion), (anion, cation)):
-        result[f"{other}-{centre}-{other}_kT"] = [
+        values = [
             _residual(potential, (centre, other), contact, angle) / kt
             for angle in np.radians(angles)
         ]
+        result[f"{other}-{centre}-{other}_kT"] = values
+        start = potential.start(potential.basis.pairs.index((other, other)))
+        apart = 2 * contact * np.sin(np.radians(angles) / 2)
+        reached += [value for value, r in zip(values, apart, strict=True) if r >= start]
+    result["largest_kT"] = max(reached, key=abs, default=None)
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from bjerrum.checks import Check
-from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
+from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs, three_body_residual
 from bjerrum.coarse.model import CoarseModel
 from bjerrum.coarse.series import box_at
 from bjerrum.coarse.simulate import IonBox, Sampling, shaken_lattice, simulate_ions
@@ -17,6 +17,8 @@ from bjerrum.units import EV_IN_MEV
 _STEP: Final = 1e-4
 _N_PAIRS: Final = 32
 _DEEPEST_KT: Final = 12.0
+_THREE_BODY_KT: Final = 4.0
+"""A NaCl model with -4.8 kT for Cl-Na-Cl at a right angle had too many clusters."""
 
 
 def run_coarse_gate(model: CoarseModel, *, molarity: float | None = None) -> list[Check]:
@@ -33,6 +35,7 @@ def run_coarse_gate(model: CoarseModel, *, molarity: float | None = None) -> lis
         _coulomb(model, box, places),
         _wall(model),
         _well(model),
+        _three_body(model),
         _spread(model, box, places),
         _temperature(model, box),
     ]
@@ -101,6 +104,17 @@ def _well(model: CoarseModel) -> Check:
     depth = max(0.0, -float(w[np.isfinite(w)].min()))
     return Check(
         "deepest well at infinite dilution", depth, _DEEPEST_KT, "kT", "two ions that never part"
+    )
+
+
+def _three_body(model: CoarseModel) -> Check:
+    found = three_body_residual(model.potential, temperature=model.card.temperature_K)
+    return Check(
+        "three-body energy of two contacts",
+        abs(found["largest_kT"] or 0.0),
+        _THREE_BODY_KT,
+        "kT",
+        "largest size for an ion between two others, beyond the energies of the pairs",
     )
 
 
