@@ -17,7 +17,7 @@ from ase import Atoms
 from bjerrum.dynamics import replicas
 from bjerrum.dynamics.replicas import Replica, _in_processes, n_workers, run_replicas
 from bjerrum.dynamics.runner import Dynamics, read_end, run_dynamics
-from bjerrum.errors import ExternalError, SeriesTooShort
+from bjerrum.errors import ExternalError, PhysicsCheckFailed, SeriesTooShort
 from conftest import water_box
 
 DYNAMICS = Dynamics(
@@ -132,6 +132,40 @@ def test_runs_no_more_at_once_than_there_are_cores():
     cores = len(os.sched_getaffinity(0))
     assert n_workers(1) == 1
     assert n_workers(10_000) == cores
+
+
+def one_too_cold(folder: Path) -> list[Replica]:
+    """Three replicas, of which any force makes the second too hot."""
+    found = replicas_in(folder, 3)
+    cold = replace(found[1].dynamics, temperature=0.01)
+    return [found[0], replace(found[1], dynamics=cold), found[2]]
+
+
+def check_that_two_are_done(error: str, runs: list[Replica]) -> None:
+    assert error.startswith(f"1 of 3 runs failed: {runs[1].folder}: dynamics: the run blew up")
+    assert error.endswith("the other 2 went on to their ends")
+    assert [(run.folder / "end.npz").exists() for run in runs] == [True, False, True]
+
+
+def test_one_that_fails_does_not_stop_the_others(tiny_model, tmp_path, monkeypatch):
+    """Here without processes of their own."""
+    monkeypatch.setattr(replicas, "_worker", replicas._Worker([0, 0, 0], 1), raising=False)
+    monkeypatch.setattr(
+        replicas, "_in_processes",
+        lambda work, model, runs, on_progress: [work(model, r, k) for k, r in enumerate(runs)],
+    )  # fmt: skip
+    runs = one_too_cold(tmp_path)
+    with pytest.raises(PhysicsCheckFailed) as error:
+        run_replicas(str(tiny_model), runs, lambda steps: None)
+    check_that_two_are_done(str(error.value), runs)
+
+
+@pytest.mark.slow
+def test_nor_does_it_in_processes(tiny_model, tmp_path):
+    runs = one_too_cold(tmp_path)
+    with pytest.raises(PhysicsCheckFailed) as error:
+        run_replicas(str(tiny_model), runs, lambda steps: None)
+    check_that_two_are_done(str(error.value), runs)
 
 
 @pytest.mark.slow

@@ -192,12 +192,14 @@ def export(
     from bjerrum.errors import InputError
     from bjerrum.potential.export import NETWORK_FILE, export_aotinductor, export_lammps
     from bjerrum.potential.model import load_model
+    from bjerrum.potential.neutrality import require_neutral
 
     if form not in {"lammps", "aotinductor"}:
         raise InputError(f"--format: expected lammps or aotinductor, got {form!r}")
     if device not in {"cpu", "cuda"}:
         raise InputError(f"--device: expected cpu or cuda, got {device!r}")
     loaded, atoms = load_model(model), _configuration(box)
+    require_neutral(loaded, list(atoms.symbols))
     written = export_lammps(loaded, atoms, output) if form == "lammps" else []
     if form == "aotinductor" or network:
         written.append(export_aotinductor(loaded, atoms, output / NETWORK_FILE, device=device))

@@ -23,6 +23,7 @@ from bjerrum.errors import InputError, ModelError
 from bjerrum.files import sha256_of
 from bjerrum.frames import read_frames, require_box, write_frames
 from bjerrum.potential.model import Model, load_model
+from bjerrum.potential.neutrality import require_neutral
 from bjerrum.store import exclusive
 from bjerrum.system import Solution
 
@@ -174,6 +175,7 @@ def _replica(
     model: Model, atoms: Atoms, number: int, spec: SimulationSpec, own: Path, inner_folder: Path
 ) -> Replica:  # fmt: skip
     require_box(atoms.cell.array, model.card.cutoff)
+    require_neutral(model, list(atoms.symbols))
     inner = None
     if spec.inner_steps > 1:
         inner = inner_of_run(model, atoms, spec.temperature, inner_folder)
