@@ -178,7 +178,13 @@ def _blocks_of(frames: Sequence[Atoms], path: Path) -> tuple[str, ...]:
 
 
 def split_blocks(
-    dataset: Dataset, *, n_validation: int, n_test: int, seed: int, member: int = 0
+    dataset: Dataset,
+    *,
+    n_validation: int,
+    n_test: int,
+    seed: int,
+    member: int = 0,
+    trained: Sequence[str] = (),
 ) -> Split:
     """Choose whole blocks for validation and test at random; the rest is for training.
 
@@ -187,9 +193,14 @@ def split_blocks(
     seed          chooses the blocks; the same blocks and seed give the same split
     member        of a committee: another number has other validation blocks but the same test
                   blocks, so that no member has seen them
+    trained       how the names of blocks begin that are for training in any case; the rest is split
+                  as if they were not there, so that a training that goes on with more frames never
+                  tests on what it has seen
     Raises InputError if no block would be left for training.
     """
-    blocks = sorted(set(dataset.blocks))
+    found = sorted(set(dataset.blocks))
+    added = [block for block in found if block.startswith(tuple(trained))]
+    blocks = [block for block in found if block not in added]
     if n_validation < 1 or n_test < 0 or n_validation + n_test >= len(blocks):
         raise InputError(
             f"{dataset.source}: expected more than {n_validation + n_test} trajectory blocks to "
@@ -202,7 +213,7 @@ def split_blocks(
         order[n_test:] = [order[n_test + k] for k in rest]
     held_back = n_validation + n_test
     return Split(
-        train=tuple(sorted(order[held_back:])),
+        train=tuple(sorted([*order[held_back:], *added])),
         validation=tuple(sorted(order[n_test:held_back])),
         test=tuple(sorted(order[:n_test])),
     )

@@ -26,7 +26,7 @@ def plan(opened: Open) -> dict[str, Any]:
     slots = _slots(opened)
     return {
         "campaign": opened.campaign.config.name,
-        "solutions": len(opened.campaign.measured),
+        "solutions": len(list(opened.campaign.config.grid())),
         "steps": len(graph),
         "done": len(done),
         "kinds": [cost.__dict__ for cost in costs],

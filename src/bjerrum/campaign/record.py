@@ -74,7 +74,7 @@ def run_record(campaign: Campaign, measured: Part, store: Store) -> RunRecord | 
 
 def _name(measured: Part) -> str:
     if isinstance(measured, Measured):
-        return str(measured.solution)
+        return measured.name
     solution = measured.solution
     return f"{solution.salt} at {solution.temperature:g} K: osmotic and activity coefficients"
 

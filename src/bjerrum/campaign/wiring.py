@@ -30,6 +30,7 @@ class Measured:
     model    the step that made its committee; None for the reference itself or a model given
     boxes    starting configurations, one per replica
     gate     the step that checked the model; None for rigid water, which no check is made for
+    about    what it is, beside the solution itself
     """
 
     solution: Solution
@@ -39,6 +40,12 @@ class Measured:
     boxes: list[Node]
     model: Node | None
     gate: Node | None = None
+    about: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people: the solution, and what it is about."""
+        return f"{self.solution}: {self.about}" if self.about else str(self.solution)
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ class _Wiring:
                     wiring_of_salt.solved(key, {m.solution: m.trajectories for m in group})
                 )
             measured += group
+            measured += self._errors_of(solutions, boxes, committee)
         card = None if self.model is None else self.model[1]
         settings = self.labelling.settings
         return Campaign(config, self.graph, measured, solved, committees, settings, card)
@@ -115,7 +123,7 @@ class _Wiring:
     def _measured(self, solution: Solution, boxes: list[Node], committee: Node | None) -> Measured:
         waters, simulation = self.config.box.waters, self.config.simulation
         found: dict[str, Node] = {}
-        if committee is not None and "force-error" in self.config.measure:
+        if committee is not None and "force-error" in self.config.measure and self._is_own:
             found["force-error"] = self._force_error(solution, committee)
         if simulation is None:
             return Measured(solution, waters, found, [], boxes, committee)
@@ -124,6 +132,32 @@ class _Wiring:
         runs = [self._run(solution, k, box, model, gate) for k, box in enumerate(boxes)]
         found |= self._measurements(solution, runs, simulation)
         return Measured(solution, waters, found, runs, boxes, model, gate)
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether what is measured is that of the campaign's own committees."""
+        simulation = self.config.simulation
+        return simulation is None or simulation.potential == "trained"
+
+    def _errors_of(
+        self, solutions: list[Solution], boxes: dict[Solution, list[Node]], committee: Node | None
+    ) -> list[Measured]:
+        """Return the force errors of a committee that simulates nothing: results of its own."""
+        if committee is None or self._is_own or "force-error" not in self.config.measure:
+            return []
+        waters, about = self.config.box.waters, "force error of the committee"
+        return [
+            Measured(
+                solution,
+                waters,
+                {"force-error": self._force_error(solution, committee)},
+                [],
+                boxes[solution],
+                committee,
+                about=about,
+            )
+            for solution in solutions
+        ]
 
     def _is_rigid(self, committee: Node | None) -> bool:
         """Tell whether the committee knows rigid water only."""

@@ -54,7 +54,11 @@ class PotentialWiring:
             )
             found = [(explored, learning.frames, atoms, title)]
             labels = self.labelling.collected(found, labels, title)
-            shorter = {**spec, "optimiser": {**spec["optimiser"], "steps": learning.steps}}
+            shorter = {
+                **spec,
+                "optimiser": {**spec["optimiser"], "steps": learning.steps},
+                "split": {**spec["split"], "trained_blocks": [f"{name}-round-"]},
+            }
             members = self._members(title, shorter, labels, atoms, members, explored)
             committee = self._joined(title, name, labels, members)
         return committee

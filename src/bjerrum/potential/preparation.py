@@ -156,6 +156,7 @@ def choose_split(
         n_test=spec.split.test_blocks,
         seed=spec.split.seed,
         member=spec.split.member,
+        trained=spec.split.trained_blocks,
     )
     require_training_frames(dataset, split)
     return split

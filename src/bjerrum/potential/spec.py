@@ -58,6 +58,8 @@ class SplitSpec(Spec):
     member  number in a committee: another one has other validation blocks, the same test blocks.
             ``train --committee`` counts it up; set it to train one member on its own.
     training_frames  at most this many, spread evenly over the rest: for learning curves
+    trained_blocks   how the names of blocks begin that are trained on in any case, such as those of
+                     active learning; the rest is split as if they were not there
     """
 
     validation_blocks: Count = 3
@@ -65,6 +67,7 @@ class SplitSpec(Spec):
     seed: int = 0
     member: Annotated[int, Field(ge=0)] = 0
     training_frames: Count | None = None
+    trained_blocks: list[str] = Field(default_factory=list)
 
 
 class OptimiserSpec(Spec):
@@ -117,7 +120,7 @@ class TrainingSpec(Spec):
         data = self.model_dump(mode="json", exclude={"card"})
         for horizon in ("steps", "cooldown_fraction"):
             del data["optimiser"][horizon]
-        for chosen in ("member", "training_frames"):
+        for chosen in ("member", "training_frames", "trained_blocks"):
             del data["split"][chosen]  # the blocks and the number of frames are compared themselves
         return data
 
