@@ -27,6 +27,7 @@ from bjerrum.properties.pair_cutoffs import (
 )
 from bjerrum.properties.pairing import LikeContact, PairAccumulator, PairSeries
 from bjerrum.properties.peaks import NotResolved
+from bjerrum.properties.physical_times import why_times_mean_nothing
 from bjerrum.properties.rdf import PartialRdf, RdfAccumulator, combine, half_width
 from bjerrum.properties.residence import (
     TOLERANCE_PS,
@@ -130,7 +131,7 @@ def analyse_pairing(
     )
     stable = _stable(rdfs, reasons)
     read = [_second_pass(run, cutoffs, stable) for run in runs]
-    found = [accumulator for accumulator, _ in read]
+    found = [part.accumulator for part in read]
     if sum(accumulator.n_frames for accumulator in found) == 1:
         raise SeriesTooShort("a single frame gives no error bars", n_effective=1)
     series = [accumulator.series() for accumulator in found]
@@ -180,22 +181,31 @@ def _stable(rdfs: Mapping[Pair, PartialRdf], reasons: dict[str, str]) -> dict[Pa
     return found
 
 
-def _second_pass(
-    run: Run, cutoffs: PairCutoffs, stable: Mapping[Pair, Distances]
-) -> tuple[PairAccumulator, float | None]:
-    """Return the counts of a run and the time between its frames, ps."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """The counts of a run, the time between its frames in ps, and why times mean nothing."""
+
+    accumulator: PairAccumulator
+    interval: float | None
+    unphysical: str | None
+
+
+def _second_pass(run: Run, cutoffs: PairCutoffs, stable: Mapping[Pair, Distances]) -> _Read:
     accumulator: PairAccumulator | None = None
     times: list[float] = []
+    unphysical: str | None = None
     for chunk in run():
         if accumulator is None:
             accumulator = PairAccumulator(chunk.symbols, cutoffs, stable)
+            unphysical = why_times_mean_nothing(chunk.metadata)
         accumulator.add(chunk)
         if chunk.times_ps is not None:
             times += [float(chunk.times_ps[0]), float(chunk.times_ps[-1])]
     if accumulator is None:
         raise InputError("a trajectory holds no frames")
     known = bool(times) and times[-1] > times[0]
-    return accumulator, (times[-1] - times[0]) / (accumulator.n_frames - 1) if known else None
+    interval = (times[-1] - times[0]) / (accumulator.n_frames - 1) if known else None
+    return _Read(accumulator, interval, unphysical)
 
 
 def _try(make: Callable[[], Estimate], name: str, reasons: dict[str, str]) -> Estimate | None:
@@ -271,11 +281,17 @@ def _like(
 
 
 def _residence(
-    read: Sequence[tuple[PairAccumulator, float | None]],
+    read: Sequence[_Read],
     tolerance_ps: float,
     reasons: dict[str, str],
 ) -> dict[str, dict[str, Estimate | None]]:
-    intervals = [interval for _, interval in read]
+    unphysical = [part.unphysical for part in read if part.unphysical]
+    if unphysical:
+        reasons["residence times"] = (
+            f"a trajectory {unphysical[0]}; times need a run with natural masses"
+        )
+        return {}
+    intervals = [part.interval for part in read]
     first = intervals[0]
     if first is None or any(i is None or abs(i / first - 1) > 1e-3 for i in intervals):
         reasons["residence times"] = (
@@ -283,19 +299,19 @@ def _residence(
             "give it (--frame-interval-ps)"
         )
         return {}
-    lags = residence_lags(min(accumulator.n_frames for accumulator, _ in read))
+    lags = residence_lags(min(part.accumulator.n_frames for part in read))
     tolerance = round(tolerance_ps / first)
     result: dict[str, dict[str, Estimate | None]] = {}
-    for pair in read[0][0].trackers:
-        stays = [accumulator.trackers[pair].stays() for accumulator, _ in read]
+    for pair in read[0].accumulator.trackers:
+        stays = [part.accumulator.trackers[pair].stays() for part in read]
         kinds = {
             "impey": ([correlation(s, lags, tolerance=tolerance) for s in stays], tolerance_ps),
             "survival": ([correlation(s, lags) for s in stays], 0.0),
         }
-        if pair in read[0][0].stable_trackers:
+        if pair in read[0].accumulator.stable_trackers:
             both = [
-                [tracker.stays() for tracker in accumulator.stable_trackers[pair]]
-                for accumulator, _ in read
+                [tracker.stays() for tracker in part.accumulator.stable_trackers[pair]]
+                for part in read
             ]
             kinds["stable_states"] = ([stable_states(r, p, lags) for r, p in both], 0.0)
         name = "-".join(pair)

@@ -23,6 +23,7 @@ from bjerrum.properties.conductivity import (
 from bjerrum.properties.diffusion import Diffusion, displacements, fit_diffusion
 from bjerrum.properties.finite_size import Viscosity, corrected_diffusion
 from bjerrum.properties.paths import MEMORY_BYTES, PathAccumulator, Paths
+from bjerrum.properties.physical_times import why_times_mean_nothing
 from bjerrum.properties.transport_result import TransportResult
 from bjerrum.properties.viscosity import STRESS_NAMES, green_kubo_viscosity, stress_series
 from bjerrum.trajectory import TrajectoryChunk
@@ -141,12 +142,9 @@ def _read(
 
 def _require_physical_times(metadata: Mapping[str, str | int | float], name: str) -> None:
     """Refuse runs whose masses were changed: their configurations are right, their times not."""
-    if metadata.get("configurational_only"):
-        raise InputError(
-            f"{name}: was run with hydrogens of "
-            f"{metadata.get('repartitioned_hydrogen_mass_amu', '?')} amu, for configurations only; "
-            "transport needs a run with natural masses"
-        )
+    why = why_times_mean_nothing(metadata)
+    if why is not None:
+        raise InputError(f"{name}: {why}; transport needs a run with natural masses")
 
 
 def _require_same(runs: Sequence[Paths]) -> None:
