@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -393,14 +395,14 @@ def test_toml_is_what_tomllib_reads():
     assert tomllib.loads(dumps_toml({**data, "absent": None})) == data
 
 
-def call(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def call(*words: str, folder: Path, seconds: float = 900) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bjerrum", *words],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=seconds,
     )
 
 
@@ -515,15 +517,84 @@ def test_kills_at_thirty_random_moments_leave_the_same_database(tmp_path):
     assert not list(places[1].glob("steps/*.partial"))
 
 
+FIRST_PEAKS = {
+    "Li-O": (1.93, 2.02),
+    "Na-O": (2.32, 2.43),
+    "K-O": (2.68, 2.80),
+    "Cl-O": (3.08, 3.20),
+    "O-O": (2.72, 2.80),
+}
+"""Of SPC/E water with Joung-Cheatham ions, angstrom, with room for a short run's noise."""
+
+
+def assert_worked(place: Path) -> None:
+    """Every solution has what a minute's dynamics can tell, with error bars, and no nonsense."""
+    from bjerrum.database.queries import Filter, list_estimates, list_runs, show_run
+
+    with Database.open(str(place), read_only=True) as database:
+        rows = list_estimates(database, Filter(), limit=None)
+        listed = list_runs(database, salt=None, campaign=None)
+        runs = [show_run(database, run["hash"]) for run in listed]
+    assert all(row["standard_error"] and row["standard_error"] > 0 for row in rows)
+    for salt, molality in product(("LiCl", "NaCl", "KCl"), (1.0, 2.0, 4.0)):
+        own = [r for r in rows if (r["salt"], r["molality_mol_per_kg"]) == (salt, molality)]
+        reasons: dict[str, str] = {}
+        for run in runs:
+            solution = run["solution"]
+            if (solution["salt"], solution["molality_mol_per_kg"]) == (salt, molality):
+                reasons |= run["document"]["reasons"]
+        assert_solution(salt.removesuffix("Cl"), own, reasons)
+    assert any(row["quantity"] == "diffusion_coefficient" for row in rows)
+    solved = [run for run in runs if run["name"].endswith("osmotic and activity coefficients")]
+    assert sorted(run["solution"]["salt"] for run in solved) == ["KCl", "LiCl", "NaCl"]
+    for run in solved:
+        salt, reasons = run["solution"]["salt"], run["document"]["reasons"]
+        phi = [r for r in rows if (r["salt"], r["quantity"]) == (salt, "osmotic_coefficient")]
+        if phi:
+            assert all(0.6 < row["value"] < 1.6 for row in phi)
+        else:
+            assert re.search(
+                r"^the model of the ions alone fails its trust gate: all-atom g\(r\) is known "
+                r"0\.\d+ angstrom \(limit 0\.5\); longer or more trajectories are needed$",
+                reasons["activities"],
+            )
+
+
+def assert_solution(cation: str, rows: list[dict], reasons: dict[str, str]) -> None:
+    """First peaks and force errors are there; diffusion coefficients, or why they are not."""
+
+    def of(quantity: str, subject: str) -> dict | None:
+        found = [r for r in rows if (r["quantity"], r["subject"]) == (quantity, subject)]
+        return found[0] if found else None
+
+    for pair in (f"{cation}-O", "Cl-O", "O-O"):
+        peak = of("first_peak", pair)
+        assert peak is not None, pair
+        low, high = FIRST_PEAKS[pair]
+        assert low < peak["value"] < high, (pair, peak["value"])
+        assert peak["standard_error"] < 0.03
+    for species in (cation, "Cl"):
+        diffusion = of("diffusion_coefficient", species)
+        if diffusion is None:
+            why = reasons.get(f"diffusion of {species}", reasons.get("transport", ""))
+            assert "diffusive" in why, (species, reasons)
+        else:
+            assert 0.1 < diffusion["value"] < 4
+            assert diffusion["standard_error"] < diffusion["value"]
+    error = of("force_rmse", "")
+    assert error is not None
+    assert 20 < error["value"] < 200
+    assert error["standard_error"] < 0.3 * error["value"]
+    assert "SPC/E" not in error["model"], "the committee's error, not the force field's"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
 def test_the_worked_campaign_from_boxes_to_the_database(tmp_path):
-    for name in ("campaign.toml",):
-        shutil.copy(ROOT / "examples" / name, tmp_path / name)
-    done = call("run", "campaign.toml", "-o", "run", folder=tmp_path)
+    shutil.copy(ROOT / "examples" / "campaign.toml", tmp_path / "campaign.toml")
+    done = call("run", "campaign.toml", "-o", "run", folder=tmp_path, seconds=4 * 3600)
     assert done.returncode == 0, done.stderr
-    with Database.open(str(tmp_path / "run" / "results.sqlite")) as database:
-        assert database.fingerprint()
+    assert_worked(tmp_path / "run" / "results.sqlite")
     store = Store(tmp_path / "run")
     assert len(list((store.root / "steps").iterdir())) == len(
         open_campaign(tmp_path / "campaign.toml", tmp_path / "run").campaign.graph
