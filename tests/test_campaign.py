@@ -341,6 +341,34 @@ def test_a_damaged_state_of_the_driver_says_nothing(mini, text):
     assert (found["driver"], found["running"]) == ("running", [])
 
 
+def test_steps_that_wait_in_a_queue_are_not_called_running(mini):
+    """What counts is the journal: a begin after the step was last handed over."""
+    from bjerrum.execution.driver import STATE
+    from bjerrum.execution.journal import HANDED_OVER, note
+    from bjerrum.files import write_json
+
+    opened = open_campaign(mini)
+    root, (first, second, third, *_) = opened.store.root, opened.campaign.graph
+    with exclusive(root):
+        now = time.time()
+        taken = (first, second, third)
+        write_json(root / STATE, {"running": dict.fromkeys((n.hash for n in taken), now - 9)})
+        for node in (first, second):
+            note(root, HANDED_OVER, node.hash)
+            note(root, "begin", node.hash)
+        note(root, "lost", second.hash, reason="its job was cancelled")
+        note(root, HANDED_OVER, second.hash)
+        note(root, HANDED_OVER, third.hash)
+        found = status(opened)
+    assert [entry["step"] for entry in found["running"]] == [f"{first.title}: {first.kind.name}"]
+    assert found["running"][0]["seconds"] < 8, "since its begin, not since it was handed over"
+    assert len(found["handed_over"]) == 2
+    assert found["waiting"] == 5
+    with exclusive(root):
+        shown = CliRunner().invoke(app, ["status", str(mini)])
+        assert "driver: running" in shown.stdout
+
+
 def test_run_files_are_no_campaigns(mini, tmp_path):
     assert is_campaign(mini)
     assert not is_campaign(ROOT / "examples" / "licl.toml")

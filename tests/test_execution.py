@@ -25,7 +25,7 @@ from bjerrum.execution.process import session_memory_mib
 from bjerrum.execution.profile import LocalProfile, SlurmProfile, read_profile
 from bjerrum.execution.task import Task
 from bjerrum.execution.worker import perform
-from bjerrum.graph import Graph
+from bjerrum.graph import Graph, Kind
 from bjerrum.store import RECORD, Store, exclusive
 from toy_steps import MISBEHAVE, MIX, diamond
 
@@ -207,6 +207,24 @@ def test_damaged_fingerprints_are_none(tmp_path, known):
     (tmp_path / ".fingerprints.json").write_text(json.dumps(folders))
     store = Store(tmp_path)
     assert all(store.find(node.step) is not None for node in graph)
+
+
+def test_only_what_uses_a_gpu_goes_to_its_worker(tmp_path):
+    """A worker with a number in place of a card: which steps see it, and that training is one."""
+    from bjerrum.campaign.kinds import KINDS
+
+    graph = Graph()
+    for needs_gpu in (False, True):
+        kind = Kind("where", 1, "toy_steps:where", needs_gpu=needs_gpu)
+        graph.add(kind, {"gpu": needs_gpu}, title=str(needs_gpu))
+    found = drive(graph, tmp_path, ONE.model_copy(update={"gpus": 1}))
+    assert not found.failed
+    seen = {
+        node.title: Store(tmp_path).folder_of(node.step).joinpath("value").read_text()
+        for node in graph
+    }
+    assert seen == {"False": "", "True": "0"}
+    assert [name for name, kind in KINDS.items() if kind.needs_gpu] == ["train_member"]
 
 
 def test_fingerprints_of_young_files_are_not_trusted(tmp_path):

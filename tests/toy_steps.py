@@ -39,6 +39,11 @@ def seen(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
     (folder / "seen.json").write_text(json.dumps(parameters))
 
 
+def where(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
+    """Write which graphics card the worker may see."""
+    (folder / "value").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
 def misbehave(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
     """Do what ``how`` says; "once" does it only the first time."""
     first = not (folder / "tried").exists()

@@ -27,12 +27,10 @@ TRAIN_MEMBER: Final = Kind(
     "train_member", 1, f"{_LEARNING}:train_member", "atom weight frames", needs_gpu=True
 )
 MAKE_COMMITTEE: Final = Kind("make_committee", 1, f"{_LEARNING}:make_committee", "members")
-EXPLORE_ROUND: Final = Kind(
-    "explore_round", 2, f"{_LEARNING}:explore_round", "atom weight steps", needs_gpu=True
-)
+EXPLORE_ROUND: Final = Kind("explore_round", 2, f"{_LEARNING}:explore_round", "atom weight steps")
 CHECK_MODEL: Final = Kind("check_model", 1, f"{_MEASURING}:check_model", "atom weights")
 SIMULATE_MODEL: Final = Kind(
-    "simulate_model", 3, f"{_MEASURING}:simulate_model", "atom weight steps", needs_gpu=True
+    "simulate_model", 3, f"{_MEASURING}:simulate_model", "atom weight steps"
 )
 SIMULATE_CLASSICAL: Final = Kind(
     "simulate_classical", 1, f"{_PREPARATION}:sample_classical", "atom ps"

@@ -11,8 +11,10 @@ from typing import Any
 from bjerrum.campaign.costs import forecast, left_seconds, wall_seconds
 from bjerrum.campaign.opening import Open
 from bjerrum.execution.driver import read_state
+from bjerrum.execution.journal import begun_since_handed_over
 from bjerrum.execution.pool import limits_of
 from bjerrum.execution.profile import LocalProfile
+from bjerrum.graph import Graph
 from bjerrum.store import Failure, is_held
 
 
@@ -55,7 +57,8 @@ def status(opened: Open) -> dict[str, Any]:
     """Return what is done, running, failed, waiting, and why; and how long it will take."""
     graph, store = opened.campaign.graph, opened.store
     is_driven = is_held(store.root)
-    running = read_state(store.root) if is_driven else {}
+    handed = read_state(store.root) if is_driven else {}
+    begun = begun_since_handed_over(store.root) if handed else {}
     done = {node.hash for node in graph if store.find(node.step) is not None}
     store.fingerprints.save()
     failures = {
@@ -64,23 +67,22 @@ def status(opened: Open) -> dict[str, Any]:
         if node.hash not in done and (failure := store.failure(node.step)) is not None
     }
     blocked = _blocked(opened, set(failures))
+    taken = {digest: at for digest, at in handed.items() if digest not in done}
+    running = {digest: begun[digest] for digest in taken if digest in begun}
     now, left = time.time(), left_seconds(graph, store, done)
     for digest, begin in running.items():
         if digest in left:
             left[digest] = max(0.0, left[digest] - (now - begin))
     for digest in blocked | failures.keys():
         left.pop(digest, None)
-    rest = [n for n in graph if n.hash not in done | failures.keys() | blocked | running.keys()]
+    rest = [n for n in graph if n.hash not in done | failures.keys() | blocked | taken.keys()]
     return {
         "campaign": opened.campaign.config.name,
         "driver": "running" if is_driven else "not running",
         "steps": len(graph),
         "done": len(done),
-        "running": [
-            {"step": _title(graph.nodes[digest]), "seconds": round(now - begin, 1)}
-            for digest, begin in running.items()
-            if digest in graph.nodes and digest not in done
-        ],
+        "running": _since(graph, running, now),
+        "handed_over": _since(graph, {d: at for d, at in taken.items() if d not in begun}, now),
         "failed": [_failed(graph.nodes[digest], why) for digest, why in failures.items()],
         "waiting": len(rest),
         "waiting_for": dict(Counter(_reason(node, done) for node in rest)),
@@ -88,6 +90,15 @@ def status(opened: Open) -> dict[str, Any]:
         "hours_left": wall_seconds(graph, left, _slots(opened)) / 3600,
         "database": opened.database_shown,
     }
+
+
+def _since(graph: Graph, times: dict[str, float], now: float) -> list[dict[str, Any]]:
+    """Return titles of steps and for how long; clocks of other machines may be ahead."""
+    return [
+        {"step": _title(graph.nodes[digest]), "seconds": round(max(0.0, now - at), 1)}
+        for digest, at in times.items()
+        if digest in graph.nodes
+    ]
 
 
 def _title(node: Any) -> str:

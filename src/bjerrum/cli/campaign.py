@@ -78,6 +78,8 @@ def status(
     typer.echo(f"driver: {found['driver']}")
     for entry in found["running"]:
         typer.echo(f"running {entry['seconds']:.0f} s: {entry['step']}")
+    if found["handed_over"]:
+        typer.echo(f"handed over, waiting for a slot: {len(found['handed_over'])}")
     for entry in found["failed"]:
         typer.echo(f"failed ({entry['kind']}): {entry['step']}: {entry['reason']}")
         typer.echo(f"  log: {entry['log']}")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bjerrum.execution.journal import note
+from bjerrum.execution.journal import HANDED_OVER, note
 from bjerrum.execution.pool import Executor
 from bjerrum.execution.task import RETRYABLE, Outcome, Task
 from bjerrum.files import write_json
@@ -96,6 +96,7 @@ class Drive:
             for node in ready[:free]:
                 self.attempts[node.hash] += 1
                 self.running[node.hash] = time.time()
+                self._note(node.hash, HANDED_OVER)
                 self.executor.submit(Task.of(node, self.store))
             del ready[:free]
 
@@ -106,7 +107,7 @@ class Drive:
             self._finish(node)
             return
         attempts = self.attempts[node.hash]
-        self._note(node, outcome)
+        self._note(node.hash, outcome.kind, reason=outcome.reason[:300])
         if attempts < RETRYABLE.get(outcome.kind, 1):
             if outcome.kind == "damaged" and self._repair(node):
                 return
@@ -146,9 +147,9 @@ class Drive:
             ready[:] = [one for one in ready if self._waits_for[one.hash] == 0]
         return bool(damaged)
 
-    def _note(self, node: Node, outcome: Outcome) -> None:
+    def _note(self, digest: str, event: str, **more: str) -> None:
         try:
-            note(self.store.root, outcome.kind, node.hash, reason=outcome.reason[:300])
+            note(self.store.root, event, digest, **more)
         except OSError:
             return  # the disk is full: the outcome says so as well
 

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-JOURNAL = "journal.jsonl"
+JOURNAL, HANDED_OVER = "journal.jsonl", "handed over"
 
 
 def note(root: Path, event: str, step: str, **more: Any) -> None:
-    """Append an event of a step: begin, end, or what the driver saw of it."""
+    """Append an event of a step: handed over, begin, end, or what the driver saw of it."""
     line = {"time": time.time(), "event": event, "step": step}
     line |= {"host": socket.gethostname(), "pid": os.getpid(), **more}
     data = json.dumps(line).encode() + b"\n"
@@ -40,3 +40,16 @@ def read_journal(root: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return events
+
+
+def begun_since_handed_over(root: Path) -> dict[str, float]:
+    """Return the steps whose last event is their begin, and when: those that are at work.
+
+    What a driver has handed over since may still wait in a queue.
+    """
+    last = {event["step"]: event for event in read_journal(root) if _is_whole(event)}
+    return {step: event["time"] for step, event in last.items() if event["event"] == "begin"}
+
+
+def _is_whole(event: object) -> bool:
+    return isinstance(event, dict) and {"step", "event", "time"} <= event.keys()

@@ -28,7 +28,7 @@ class LocalProfile(Spec):
     workers                 at once; 0: as many as the cores allow
     cores_per_worker        and threads of numerical libraries
     memory_GiB_per_worker   a step that uses more is ended and not tried again; none: no limit
-    gpus                    one further worker for each; they train and simulate
+    gpus                    one further worker for each; they train
     timeout_hours           of one step
     oversubscribe           allow more workers than cores
     tie_to_cores            each worker keeps to its own cores; not where others use them
@@ -88,7 +88,7 @@ class SlurmProfile(Spec):
     """A Slurm site; the driver runs where `sbatch` works and stays there.
 
     cpu            jobs for all steps
-    gpu            jobs for the steps that gain from a GPU; none: they go to the others
+    gpu            jobs for training, which uses a GPU; none: it goes to the others
     modules        loaded by `module load` on the nodes before the workers start
     address        of this machine as the nodes see it; none: found out
     timeout_hours  of one step, at most the wall time of its jobs; none: that wall time
