@@ -51,7 +51,7 @@ from bjerrum.dynamics.watchdog import Event, Observer
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.files import atomic_path
-from bjerrum.potential.protocol import ForceFunction
+from bjerrum.potential.protocol import Doubtful, ForceFunction
 from bjerrum.trajectory import TrajectoryChunk, write_trajectory
 from bjerrum.units import PS_IN_FS
 
@@ -238,8 +238,8 @@ def _look(run: _Run, box: Box, state: State, step: int, recorder: Recorder) -> N
     if observer is None or step % observer.watch.stride:
         return
     spread = None
-    if getattr(box.forces, "n_members", 1) > 1:
-        spread = box.forces.with_spread(state.positions)[1]  # type: ignore[attr-defined]
+    if isinstance(box.forces, Doubtful) and box.forces.n_members > 1:
+        spread = box.forces.with_spread(state.positions)[1]
         recorder.spread(float(spread.max()))
     events = observer.look(step, state.positions, box.cell, state.evaluation.energy, spread)
     recorder.saw(events, state, box.cell)

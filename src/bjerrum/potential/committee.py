@@ -47,6 +47,11 @@ class BoundCommittee:
     def __init__(self, members: Sequence[ForceFunction]) -> None:
         self._members = list(members)
 
+    @property
+    def n_members(self) -> int:
+        """Number of networks."""
+        return len(self._members)
+
     def reset(self) -> None:
         """Forget what the members carried over from earlier configurations."""
         for member in self._members:

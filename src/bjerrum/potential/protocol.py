@@ -25,6 +25,20 @@ class Resettable(Protocol):
         ...
 
 
+@runtime_checkable
+class Doubtful(Protocol):
+    """A force function of several networks, whose spread says where not to trust it."""
+
+    @property
+    def n_members(self) -> int:
+        """Number of networks."""
+        ...
+
+    def with_spread(self, positions: FloatArray) -> tuple[Evaluation, FloatArray]:
+        """Return the evaluation and the spread of the forces, shape (n_atoms,), eV/angstrom."""
+        ...
+
+
 class Potential(Protocol):
     """Anything that can be bound to a list of elements and a cell.
 
@@ -50,9 +64,30 @@ class BoundSum:
             if isinstance(part, Resettable):
                 part.reset()
 
+    @property
+    def n_members(self) -> int:
+        """Number of networks of the part that is a committee; 1 where none is."""
+        return max(getattr(part, "n_members", 1) for part in self._parts.values())
+
+    def with_spread(self, positions: FloatArray) -> tuple[Evaluation, FloatArray]:
+        """Return the evaluation and the spread of the committee's forces, shape (n_atoms,).
+
+        The other parts are the same for all members. Without a committee the spread is zero.
+        """
+        results, spread = {}, np.zeros(len(positions))
+        for name, part in self._parts.items():
+            if isinstance(part, Doubtful) and part.n_members > 1:
+                results[name], spread = part.with_spread(positions)
+            else:
+                results[name] = part(positions)
+        return self._sum(results), spread
+
     def __call__(self, positions: FloatArray) -> Evaluation:
         """Add up energies and forces of the parts."""
-        results = {name: part(positions) for name, part in self._parts.items()}
+        return self._sum({name: part(positions) for name, part in self._parts.items()})
+
+    @staticmethod
+    def _sum(results: dict[str, Evaluation]) -> Evaluation:
         forces = np.sum([result.forces for result in results.values()], axis=0)
         terms = {name: result.energy for name, result in results.items()}
         return Evaluation(sum(terms.values()), forces, terms)
