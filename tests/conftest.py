@@ -20,6 +20,7 @@ from bjerrum.potential.spec import NetworkSpec
 
 ELEMENTS = ("Cl", "H", "Li", "O")
 BASELINE = ScreenedCoulomb.of({"Li": 1, "Cl": -1}, 78.3)
+NEEDS_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 
 

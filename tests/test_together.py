@@ -26,7 +26,7 @@ from bjerrum.potential.model import load_model
 from bjerrum.potential.shared_batch import SharedBatch
 from bjerrum.system import Salt, Solution
 from bjerrum.trajectory import read_h5md
-from conftest import water_box
+from conftest import NEEDS_CARD, water_box
 
 DYNAMICS = Dynamics(
     timestep_fs=0.5,
@@ -43,6 +43,11 @@ OFF = Setup(on_event="off")
 @pytest.fixture(scope="module")
 def model(tiny_model):
     return load_model(str(tiny_model))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_CARD])])
+def on_device(request, tiny_model):
+    return load_model(str(tiny_model), device=request.param)
 
 
 def unlike(folder: Path) -> list[Replica]:
@@ -66,14 +71,16 @@ def differences(model, replicas: list[Replica], folder: Path) -> list[float]:
     return [max(np.abs(a - b).max() for a, b in zip(*pair, strict=True)) for pair in ends]
 
 
-def test_each_replica_of_a_batch_is_what_it_is_alone(model, tmp_path):
+def test_each_replica_of_a_batch_is_what_it_is_alone(model, on_device, tmp_path):
+    """On a card too, within what single precision leaves after twelve femtoseconds."""
     replicas, seen = unlike(tmp_path / "batch"), []
-    run_together(model, replicas, seen.append)
+    run_together(on_device, replicas, seen.append)
+    device = on_device.network.members[0].device.type
     assert max(differences(model, replicas, tmp_path / "alone")) < 1e-5  # angstrom, angstrom/fs
     assert seen[-1] == sum(r.dynamics.n_steps for r in replicas)
     for replica in replicas:
         chunk = next(iter(read_h5md(replica.folder / "trajectory.h5")))
-        assert chunk.metadata["evaluation"] == "batched on cpu"
+        assert chunk.metadata["evaluation"] == f"batched on {device}"
 
 
 def test_an_interrupted_batch_goes_on_to_the_same_end(model, tmp_path, monkeypatch):

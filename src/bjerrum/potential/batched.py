@@ -2,8 +2,8 @@
 
 A graphics card is idle with one box of 248 atoms. Here the graphs of several boxes (any salts,
 concentrations, cells) are one graph for the network, the ions of all boxes one padded array for the
-Ewald sum, and positions stay on the device; only searches of neighbours go to the host, when an
-atom has moved half the skin.
+Ewald sum, and positions stay on the device; only searches of neighbours go to the host, of those
+boxes in which an atom has moved half the skin.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _REACH = 2
 
 System = tuple[Sequence[str], FloatArray]
 """Elements and cell of a box."""
+
+_Pairs = tuple[torch.Tensor, torch.Tensor]
+"""Numbers of the atoms of pairs, (2, n_pairs), and how many cells lie between, (n_pairs, 3)."""
 
 
 class BatchedModel:
@@ -62,14 +65,17 @@ class BatchedModel:
         self._cells = torch.from_numpy(cells).to(self.device)
         self._counts = torch.tensor(counts, device=self.device)
         self._lists = [VerletList(cell, self._cutoff, SKIN) for cell in cells]
-        self._anchor: torch.Tensor | None = None
-        self._pairs: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._anchor = torch.full((len(types), 3), torch.nan, dtype=torch.float64)
+        self._anchor = self._anchor.to(self.device)
+        self._found: list[_Pairs | None] = [None] * len(systems)
+        self._pairs: _Pairs | None = None
         self._coulomb = _BatchedEwald(model.baseline, systems, self.device)
         self._wall = _BatchedWall(model.repulsion, network.elements, self.device)
 
-    def reset(self) -> None:
-        """Search neighbours anew at the next call."""
-        self._anchor = None
+    def reset(self, number: int | None = None) -> None:
+        """Search neighbours of a box, or of all, anew at the next call."""
+        every = number is None
+        self._anchor[slice(None) if every else self._atoms_of(number)] = torch.nan
 
     def __call__(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return energies (n_systems,) in eV and forces (n_atoms, 3) in eV/angstrom.
@@ -99,31 +105,37 @@ class BatchedModel:
     def _offsets(self, index: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
         return torch.einsum("ei,eij->ej", shifts, self._cells[self.batch[index[0]]])
 
-    def _edges(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        anchor = self._anchor
-        moved = None if anchor is None else float((positions - anchor).norm(dim=1).max())
-        if moved is None or not moved <= SKIN / 2:
-            self._search(positions)
-        assert self._pairs is not None
+    def _edges(self, positions: torch.Tensor) -> _Pairs:
+        stale = self._stale(positions)
+        if stale or self._pairs is None:
+            self._pairs = self._search(positions, stale)
         index, shifts = self._pairs
         vectors = positions[index[1]] - positions[index[0]] + self._offsets(index, shifts)
         near = (vectors**2).sum(dim=1) < self._cutoff**2
         return index[:, near], shifts[near]
 
-    def _search(self, positions: torch.Tensor) -> None:
-        host, pairs, shifts = positions.detach().cpu().numpy(), [], []
-        for number, neighbours in enumerate(self._lists):
-            begin, end = self.starts[number], self.starts[number + 1]
-            own = np.ascontiguousarray(host[begin:end])
-            neighbours.find(own)
-            first, second, shift = neighbours.found
-            pairs.append(np.stack([first, second]) + begin)
-            shifts.append(shift)
-        self._pairs = (
-            torch.from_numpy(np.concatenate(pairs, axis=1)).to(self.device),
-            torch.from_numpy(np.concatenate(shifts)).to(self.device),
-        )
-        self._anchor = positions.detach().clone()
+    def _atoms_of(self, number: int) -> slice:
+        return slice(int(self.starts[number]), int(self.starts[number + 1]))
+
+    def _stale(self, positions: torch.Tensor) -> list[int]:
+        """Return the boxes in which an atom has moved half the skin, or nothing was found yet."""
+        moved = ((positions.detach() - self._anchor) ** 2).sum(dim=1)
+        far = ~(moved <= (SKIN / 2) ** 2)  # that is so too where a number is none
+        boxes: list[int] = torch.unique(self.batch[far]).tolist()
+        return boxes
+
+    def _search(self, positions: torch.Tensor, boxes: Sequence[int]) -> _Pairs:
+        """Search neighbours in these boxes; those of the others are as they were."""
+        host = positions.detach().cpu().numpy()
+        for number in boxes:
+            atoms = self._atoms_of(number)
+            self._lists[number].find(np.ascontiguousarray(host[atoms]))
+            first, second, shift = self._lists[number].found
+            pairs = torch.from_numpy(np.stack([first, second]) + atoms.start)
+            self._found[number] = pairs.to(self.device), torch.from_numpy(shift).to(self.device)
+            self._anchor[atoms] = positions.detach()[atoms]
+        known = [found for found in self._found if found is not None]
+        return torch.cat([pairs for pairs, _ in known], dim=1), torch.cat([s for _, s in known])
 
 
 class _BatchedEwald:

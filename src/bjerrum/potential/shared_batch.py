@@ -70,10 +70,10 @@ class SharedBatch:
             self.failure = self.failure or failure
             self._condition.notify_all()
 
-    def reset(self) -> None:
-        """Search neighbours anew at the next call."""
+    def reset(self, slot: int) -> None:
+        """Search neighbours of a box anew at the next call."""
         with self._condition:
-            self._batched.reset()
+            self._batched.reset(self._present.index(slot))
 
     def _answer_if_complete(self) -> None:
         if len(self._asked) < len(self._present) or self.failure is not None:
@@ -110,7 +110,7 @@ class Member:
 
     def reset(self) -> None:
         """Search neighbours anew at the next call."""
-        self._batch.reset()
+        self._batch.reset(self._slot)
 
     def __call__(self, positions: FloatArray) -> Evaluation:
         """Return energy and forces; waits for the other boxes of the batch."""
