@@ -403,6 +403,71 @@ def test_costs_of_a_graph_by_hand():
     assert UnitCost(core_seconds=2, bytes=0, fixed_core_seconds=1, source="").seconds(3) == 7
 
 
+@pytest.mark.parametrize(("name", "atoms"), [("n8", 26), ("n16", 50)])
+def test_labels_cost_what_was_measured(name, atoms):
+    """Both sizes from the files; by the square of the atoms the larger one would be half more."""
+    from bjerrum.campaign.costs import LABEL_POWER
+
+    path = ROOT / "data" / "licl-dcr2scan" / f"bench-{name}.json"
+    measured = json.loads(path.read_text())["details"]["cpu_seconds_per_label"]["ours"]
+    unit = shipped_costs()["label_dc_r2scan"]
+    assert unit.seconds(atoms**LABEL_POWER) == pytest.approx(measured, rel=5e-3)
+    assert unit.kind == "extrapolated"
+
+
+def label_units(tmp_path: Path, settings: str, **changes: str) -> dict[str, float]:
+    """Units of the labels of the worked campaign from first principles, kind of frames by kind."""
+    text = (ROOT / "examples" / "campaign_first_principles.toml").read_text()
+    text = text.replace('method = "dc-r2scan"', 'method = "dc-r2scan"\nsettings = "cp2k.toml"')
+    for old, new in changes.items():
+        text = text.replace(f"{old} =", f"{old} = {new} #")
+    (tmp_path / "cp2k.toml").write_text(f'method = "dc-r2scan"\n{settings}')
+    (tmp_path / "campaign.toml").write_text(text)
+    graph = open_campaign(tmp_path / "campaign.toml", tmp_path / "none").campaign.graph
+    found: dict[str, float] = {}
+    for node in graph:
+        if node.kind.name == "label_dc_r2scan" and node.title.startswith("LiCl"):
+            source = node.needs["frames"].kind.name
+            found[source] = found.get(source, 0.0) + node.units
+    return found
+
+
+def test_calibration_and_repeated_calculations_are_counted(tmp_path):
+    """Four boxes of 10 frames at each of three solutions; 60 frames of three boxes in a round.
+
+    A fit of the grid error takes 3 frames of a cell at 2 further places each; an average two.
+    """
+    plain = label_units(tmp_path, 'grid_correction = "none"')
+    fitted = label_units(tmp_path, "")
+    averaged = label_units(tmp_path, 'grid_correction = "average"')
+    assert fitted["choose_frames"] == pytest.approx(plain["choose_frames"] * (10 + 6) / 10)
+    assert fitted["explore_round"] == pytest.approx(plain["explore_round"] * (60 + 18) / 60)
+    assert averaged["explore_round"] == pytest.approx(2 * plain["explore_round"])
+    apart = label_units(tmp_path, 'grid_correction = "none"', frames_per_task="5")
+    assert apart == pytest.approx(plain), "however they are shared out"
+
+
+def test_a_disk_that_is_too_small_stops_before_anything_is_computed(mini, monkeypatch):
+    from bjerrum.campaign import looking
+
+    monkeypatch.setattr(looking, "_free_gigabytes", lambda root: 1e-6)
+    refused = CliRunner().invoke(app, ["run", str(mini)])
+    assert isinstance(refused.exception, InputError)
+    assert "the disk is too small" in str(refused.exception)
+    assert not list(mini.parent.glob("campaigns/mini/steps/*"))
+    assert CliRunner().invoke(app, ["plan", str(mini)]).exit_code == 0
+
+
+def test_the_forecast_says_what_was_measured_and_what_not(tmp_path):
+    shown = CliRunner().invoke(
+        app, ["plan", str(EXAMPLES[1]), "-o", str(tmp_path / "none")], env={"COLUMNS": "300"}
+    )
+    lines = {line.split()[0]: line for line in shown.stdout.splitlines()}
+    assert "extrapolated: CP2K 2023.1" in lines["label_dc_r2scan"]
+    assert "estimate: " in lines["check_model"]
+    assert "measured: " in lines["build_box"]
+
+
 def test_every_kind_has_a_shipped_cost():
     costs = shipped_costs()
     assert set(costs) == set(kinds.KINDS)

@@ -12,12 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final, Literal
 
 from bjerrum.graph import Graph, Node
 from bjerrum.specification import NotNegative, Spec, validate_spec
 from bjerrum.store import RECORD, Result, Store
 
+CostKind = Literal["measured", "extrapolated", "estimate"]
+LABEL_POWER: Final = 1.415
+"""A label by CP2K costs atoms to this power: ln(342.9 / 135.9) / ln(50 / 26), processor seconds of
+1 LiCl with 16 and with 8 waters (data/licl-dcr2scan/bench-n16.json, bench-n8.json)."""
 _SAMPLE = 200
 """Finished steps of a kind that are looked at."""
 
@@ -27,12 +31,14 @@ class UnitCost(Spec):
 
     core_seconds, bytes  of a unit
     fixed_core_seconds   of every step
+    kind                 measured, extrapolated from smaller systems, or an estimate
     source               where and how it was measured
     """
 
     core_seconds: NotNegative
     bytes: NotNegative
     fixed_core_seconds: NotNegative = 0.0
+    kind: CostKind = "measured"
     source: str
 
     def seconds(self, units: float) -> float:
@@ -45,6 +51,7 @@ class Cost:
     """Steps of one kind: how many are left, and what they will cost.
 
     core_hours, gigabytes  of those that are left
+    certainty  measured, extrapolated, estimate or unknown
     """
 
     kind: str
@@ -53,6 +60,7 @@ class Cost:
     core_hours: float
     gigabytes: float
     source: str
+    certainty: str = "unknown"
 
 
 def shipped_costs() -> dict[str, UnitCost]:
@@ -110,7 +118,7 @@ def _cost(name: str, nodes: list[Node], done: set[str], unit: UnitCost | None) -
         return Cost(name, len(nodes), len(left), 0.0, 0.0, "never measured: not in the sum")
     hours = sum(unit.seconds(node.units) for node in left) / 3600
     size = sum(node.units for node in left) * unit.bytes / 1e9
-    return Cost(name, len(nodes), len(left), hours, size, unit.source)
+    return Cost(name, len(nodes), len(left), hours, size, unit.source, unit.kind)
 
 
 def left_seconds(graph: Graph, store: Store, done: set[str]) -> dict[str, float]:

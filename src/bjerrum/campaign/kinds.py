@@ -17,10 +17,10 @@ SAMPLE_R2SCAN: Final = Kind("sample_r2scan", 1, f"{_PREPARATION}:sample_r2scan",
 CHOOSE_FRAMES: Final = Kind("choose_frames", 1, f"{_PREPARATION}:choose_frames", "frames")
 LABEL_CLASSICAL: Final = Kind("label_classical", 1, f"{_PREPARATION}:label_frames", "atom frames")
 LABEL_R2SCAN: Final = Kind(
-    "label_r2scan", 1, f"{_PREPARATION}:label_frames", "squared atoms frames"
+    "label_r2scan", 1, f"{_PREPARATION}:label_frames", "powered atoms calculations"
 )
 LABEL_DC_R2SCAN: Final = Kind(
-    "label_dc_r2scan", 1, f"{_PREPARATION}:label_frames", "squared atoms frames"
+    "label_dc_r2scan", 1, f"{_PREPARATION}:label_frames", "powered atoms calculations"
 )
 COLLECT_LABELS: Final = Kind("collect_labels", 1, f"{_PREPARATION}:collect_labels", "atom frames")
 TRAIN_MEMBER: Final = Kind(

@@ -10,6 +10,7 @@ from typing import Any
 
 from bjerrum.campaign.costs import forecast, left_seconds, wall_seconds
 from bjerrum.campaign.opening import Open
+from bjerrum.errors import InputError
 from bjerrum.execution.driver import read_state
 from bjerrum.execution.journal import begun_since_handed_over
 from bjerrum.execution.pool import limits_of
@@ -38,6 +39,17 @@ def plan(opened: Open) -> dict[str, Any]:
         "wall_hours": wall_seconds(graph, left, slots) / 3600,
         "free_gigabytes": _free_gigabytes(store.root),
     }
+
+
+def require_room(opened: Open) -> None:
+    """Refuse a campaign whose results do not fit on the disk any more, by the forecast."""
+    found = plan(opened)
+    needed, free = found["gigabytes"], found["free_gigabytes"]
+    if needed > free:
+        raise InputError(
+            f"{opened.store.root}: the disk is too small: the campaign will need about "
+            f"{needed:.2g} GB more, {free:.2g} GB are free; make room, or choose another output"
+        )
 
 
 def _slots(opened: Open) -> int:

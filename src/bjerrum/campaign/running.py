@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bjerrum.campaign.document import Part
+from bjerrum.campaign.looking import require_room
 from bjerrum.campaign.opening import Open, claim
 from bjerrum.campaign.record import record
 from bjerrum.errors import BjerrumError, ExternalError, InputError, PhysicsCheckFailed
@@ -36,6 +37,7 @@ def run_campaign(opened: Open, announce: Announce, *, retry: bool = False) -> di
     root, campaign = opened.store.root, opened.campaign
     with exclusive(root):
         claim(opened)
+        require_room(opened)
         record(campaign, opened.store, opened.database, [])  # a database that fails, fails now
         recorder = _Recorder(opened)
         drive = Drive(

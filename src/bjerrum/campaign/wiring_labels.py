@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bjerrum.campaign import kinds
+from bjerrum.campaign.costs import LABEL_POWER
 from bjerrum.campaign.spec import CampaignConfig, beside
 from bjerrum.errors import InputError
 from bjerrum.graph import Graph, Node
+from bjerrum.reference.cp2k_settings import Cp2kSettings, resolved
+from bjerrum.reference.egg_box import CALIBRATION_FRAMES, OFFSETS_ANGSTROM
+from bjerrum.specification import validate_spec
 from bjerrum.system import Solution
 from bjerrum.units import PS_IN_FS
 
@@ -90,31 +94,56 @@ class LabelWiring:
             )
         return found
 
-    def labels(self, frames: Node, n_frames: int, atoms: int, title: str) -> list[Node]:
-        """Return the steps that label the frames of one step."""
+    def labels(
+        self, frames: Node, n_frames: int, atoms: int, title: str, n_cells: int = 1
+    ) -> list[Node]:
+        """Return the steps that label the frames of one step, which lie in so many cells."""
         reference = self.config.reference
         tasks = -(-n_frames // reference.frames_per_task)
-        size = atoms if reference.method == "classical" else atoms**2
+        work = float(n_frames * atoms)
+        if reference.method != "classical":
+            work = self._calculations(n_frames, n_cells) * atoms**LABEL_POWER
         return [
             self.graph.add(
                 kinds.LABELS[reference.method],
                 {**self.settings, "part": part, "parts": tasks},
                 {"frames": frames},
                 title=f"{title}, part {part + 1} of {tasks}",
-                units=size * n_frames / tasks,
+                units=work / tasks,
                 resources=self.resources,
             )
             for part in range(tasks)
         ]
 
+    def _calculations(self, n_frames: int, n_cells: int) -> int:
+        """Return how many calculations label frames: the correction of the grid error has its own.
+
+        Taken as evenly spread over the cells.
+        """
+        content = {"method": self.config.reference.method, **(self.settings["settings"] or {})}
+        settings = resolved(
+            validate_spec(content, Cp2kSettings, "reference.settings"), n_frames // n_cells
+        )
+        displaced = 0
+        if settings.grid_correction == "fit":
+            displaced = n_cells * min(CALIBRATION_FRAMES, n_frames) * len(OFFSETS_ANGSTROM)
+        return n_frames * settings.translations + displaced
+
     def collected(
-        self, frames: list[tuple[Node, int, int, str]], earlier: Node | None, title: str
+        self,
+        frames: list[tuple[Node, int, int, str]],
+        earlier: Node | None,
+        title: str,
+        n_cells: int = 1,
     ) -> Node:
-        """Label frames (step, number, atoms of each, title) and bring the labels together."""
+        """Label frames (step, number, atoms of each, title) and bring the labels together.
+
+        n_cells  in which the frames of a step lie
+        """
         needs: dict[str, Node] = {} if earlier is None else {"earlier": earlier}
         for k, (node, n_frames, atoms, name) in enumerate(frames):
             needs[f"frames_{k:03d}"] = node
-            for j, part in enumerate(self.labels(node, n_frames, atoms, name)):
+            for j, part in enumerate(self.labels(node, n_frames, atoms, name, n_cells)):
                 needs[f"frames_{k:03d}_part_{j:04d}"] = part
         return self.graph.add(
             kinds.COLLECT_LABELS,

@@ -53,7 +53,7 @@ class PotentialWiring:
                 title, name, solutions, boxes, committee, labels, explored, learning, turn
             )
             found = [(explored, learning.frames, atoms, title)]
-            labels = self.labelling.collected(found, labels, title)
+            labels = self.labelling.collected(found, labels, title, n_cells=len(solutions))
             shorter = {
                 **spec,
                 "optimiser": {**spec["optimiser"], "steps": learning.steps},

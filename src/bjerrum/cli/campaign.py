@@ -45,11 +45,11 @@ def plan(
         print_results(found, as_json)
         return
     typer.echo(f"{found['campaign']}: {found['solutions']} solutions, {found['steps']} steps")
-    typer.echo(f"{'step':<24}{'steps':>7}{'left':>7}{'core hours':>13}{'GB':>9}  measured")
+    typer.echo(f"{'step':<24}{'steps':>7}{'left':>7}{'core hours':>13}{'GB':>9}  cost of a unit")
     for row in found["kinds"]:
         typer.echo(
             f"{row['kind']:<24}{row['n_steps']:>7}{row['n_left']:>7}{row['core_hours']:>13.3g}"
-            f"{row['gigabytes']:>9.2g}  {row['source']}"
+            f"{row['gigabytes']:>9.2g}  {row['certainty']}: {row['source']}"
         )
     typer.echo(
         f"left: {found['core_hours']:.3g} core hours, {found['gigabytes']:.2g} GB "
