@@ -194,6 +194,30 @@ def test_arguments_are_checked_before_the_trajectories(
     assert message in line
 
 
+def test_small_boxes_give_forces_where_the_polish_has_a_box_of_its_own(
+    refused, frames, tmp_path, monkeypatch
+):
+    """`licl-cg` was made like this: forces of 13.9 angstrom, RDFs of 25.3."""
+
+    def work(*_arguments: object, **_options: object) -> None:
+        raise InputError("the long work began")
+
+    monkeypatch.setattr("bjerrum.coarse.dataset._variates", work)
+    small = [atoms.copy() for atoms in frames]
+    for atoms, whole in zip(small, frames, strict=True):
+        atoms.set_cell(np.full(3, 14.0), scale_atoms=True)
+        atoms.calc = SinglePointCalculator(atoms, forces=whole.get_forces())
+    write_frames(tmp_path / "small.xyz", small)
+    r = np.arange(0.05, 12.5, 0.1)
+    table = np.column_stack([r, *[(r > 3).astype(float)] * 3])
+    header = "r_angstrom,g_NaNa,g_NaCl,g_ClCl"
+    np.savetxt(tmp_path / "g.csv", table, delimiter=",", header=header, comments="")
+    words = ("coarsen", tmp_path / "small.xyz", *BASELINE, "-o", tmp_path / "m")
+    polish = ("--polish-on", tmp_path / "g.csv", "--edge", 25, "--pairs", 24)
+    assert "the long work began" in refused(*words, *polish)
+    assert "box of 20 angstrom or more" in refused(*words)
+
+
 def test_trajectories_are_looked_at_before_the_long_work(files, frames, tmp_path):
     def sources(**changes: object) -> list[Source]:
         atoms = frames[0].copy()

@@ -127,7 +127,8 @@ def coarsen(
             )
             print_results(summary, as_json)
             return
-        require_usable(sources, baseline, cutoff=spec.pair_cutoff_angstrom)
+        cutoff = None if rdfs else spec.pair_cutoff_angstrom  # no run in the trajectories' own box
+        require_usable(sources, baseline, cutoff=cutoff)
         made = make_model(
             sources,
             output,
