@@ -200,3 +200,26 @@ def test_kinetic_energy_in_si_units():
     joule = 0.5 * 2.0 * si.atomic_mass * 3e5**2  # 2 u at 3 angstrom/fs
     energy = kinetic_energy(np.array([[0.0, 3.0, 0.0]]), np.array([2.0]))
     assert energy == pytest.approx(joule / si.e, rel=1e-12)
+
+
+def test_every_element_has_its_share_of_the_kinetic_energy():
+    """Equipartition: 3 kT/2 an atom for O, H, Li and Cl in stiff and soft wells, NVT.
+
+    End-of-step velocities of BAOAB are too cold by 1 - (omega h)^2 / 4, 1 % for these hydrogens.
+    """
+    symbols = np.array(["O", "H", "Li", "Cl"]).repeat(2000)
+    masses = np.array([15.999, 1.008, 6.94, 35.45]).repeat(2000)
+    stiffness, timestep, random = 4.0, 1.0, np.random.default_rng(9)
+    forces = wells(stiffness)
+    cold = 0.2 * maxwell_boltzmann(masses, TEMPERATURE, random)  # 12 K
+    state, kinetic = start(np.zeros((8000, 3)), cold, masses, forces), []
+    for step in range(600):
+        state = langevin(state, masses, forces, random, timestep=timestep, friction=0.1)
+        if step >= 200:
+            kinetic.append((masses[:, None] * state.velocities**2).mean(axis=1))
+    per_atom = AMU_IN_EV_FS2_PER_ANGSTROM2 * np.mean(kinetic, axis=0)
+    for symbol in ("O", "H", "Li", "Cl"):
+        own = symbols == symbol
+        square = stiffness / (masses[own][0] * AMU_IN_EV_FS2_PER_ANGSTROM2)
+        expected = KT * (1 - square * timestep**2 / 4)
+        assert per_atom[own].mean() == pytest.approx(expected, rel=0.01), symbol
