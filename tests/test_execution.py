@@ -18,12 +18,13 @@ import pytest
 
 import toy_steps
 from bjerrum.errors import ExternalError, InputError
+from bjerrum.execution.cluster import ClusterExecutor, drain_seconds
 from bjerrum.execution.driver import Drive
 from bjerrum.execution.journal import note, read_journal
 from bjerrum.execution.pool import LocalPool, limits_of
 from bjerrum.execution.process import session_memory_mib
 from bjerrum.execution.profile import LocalProfile, SlurmProfile, read_profile
-from bjerrum.execution.task import Task
+from bjerrum.execution.task import Outcome, Task
 from bjerrum.execution.worker import perform
 from bjerrum.graph import Graph, Kind
 from bjerrum.store import RECORD, Store, exclusive
@@ -504,6 +505,57 @@ def test_slots_and_times_of_a_site_by_hand(tmp_path):
     assert profile.timeout_of(profile.cpu) == pytest.approx(1 / 6), "a step ends before its job"
     days = profile.cpu.model_copy(update={"walltime": "2-03:30:36"})
     assert days.hours == pytest.approx(48 + 3.51)
+
+
+def test_jobs_take_no_step_that_their_end_would_cut():
+    jobs = {"partition": "main", "workers_per_node": 1, "walltime": "10:00:00"}
+
+    def drained(**settings) -> float:
+        profile = SlurmProfile.model_validate({"kind": "slurm", "cpu": jobs, **settings})
+        return drain_seconds(profile.cpu, profile) / 3600
+
+    assert drained(timeout_hours=1) == 9
+    assert drained(timeout_hours=9) == 5
+    assert drained() == 5
+
+
+def test_the_end_of_a_jobs_wall_time_is_no_failure(tmp_path, monkeypatch):
+    """Seven jobs end under one step, then two are lost: it is done in the tenth."""
+    from bjerrum.execution import cluster
+
+    listed: list[str] = []
+    monkeypatch.setattr(cluster, "expired_jobs", lambda name: list(listed))
+
+    class Pilots(ClusterExecutor):
+        def __init__(self) -> None:
+            self._name, self._known_expired, self.slots = "toy", set(), 1
+            self.ends = ["expired"] * 7 + ["lost"] * 2 + ["done"]
+            self.hashes: list[str] = []
+
+        def free(self, *, gpu: bool) -> int:
+            return 1 - len(self.hashes)
+
+        def submit(self, task: Task) -> None:
+            self.hashes.append(task.as_step.hash)
+
+        def collect(self) -> list[Outcome]:
+            end = self.ends.pop(0)
+            if end == "expired":
+                listed.append(str(len(listed)))
+            kind = "done" if end == "done" else "lost"
+            return self._expired([Outcome(self.hashes.pop(), kind, "ManagerLost")])
+
+        def close(self) -> None:
+            return
+
+    graph = Graph()
+    graph.add(MIX, {"k": 1}, title="long")
+    found = Drive(graph, Store(tmp_path), Pilots())
+    found.run()
+    assert not found.failed
+    events = Counter(event["event"] for event in read_journal(tmp_path))
+    assert (events["expired"], events["lost"]) == (7, 2)
+    assert list(found.attempts.values()) == [10]
 
 
 EVIL = [

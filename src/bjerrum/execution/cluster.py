@@ -76,6 +76,7 @@ class ClusterExecutor:
             executors.append(self._jobs("gpu", profile.gpu, root))
         self.slots = sum(self._slots.values())
         self._futures: dict[Future[str], tuple[str, bool]] = {}
+        self._known_expired: set[str] = set()
         logging.getLogger("parsl").setLevel(logging.ERROR)
         self._kernel = parsl.DataFlowKernel(
             parsl.Config(
@@ -108,6 +109,7 @@ class ClusterExecutor:
             available_accelerators=jobs.gpus_per_node,
             cpu_affinity="none",
             prefetch_capacity=jobs.workers_per_node,
+            drain_period=drain_seconds(jobs, profile),
             heartbeat_period=profile.heartbeat_seconds,
             heartbeat_threshold=4 * profile.heartbeat_seconds,
             block_error_handler=False,  # lost jobs are replaced as long as there is work
@@ -167,7 +169,23 @@ class ClusterExecutor:
             time.sleep(_POLL_SECONDS)
             return []
         done, _ = wait(self._futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-        return [_outcome(future, self._futures.pop(future)[0]) for future in done]
+        outcomes = [_outcome(future, self._futures.pop(future)[0]) for future in done]
+        return self._expired(outcomes) if any(o.kind == "lost" for o in outcomes) else outcomes
+
+    def _expired(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Tell steps whose job came to the end of its wall time from those that were lost."""
+        try:
+            ended = set(expired_jobs(self._name))
+        except ExternalError:
+            return outcomes
+        if not ended - self._known_expired:
+            return outcomes
+        self._known_expired |= ended
+        reason = "its job came to the end of its wall time"
+        return [
+            Outcome(o.hash, "expired", reason, o.wall_seconds) if o.kind == "lost" else o
+            for o in outcomes
+        ]
 
     def close(self) -> None:
         """Cancel the jobs and end Parsl."""
@@ -194,6 +212,15 @@ def limits_in_job(jobs: PilotJobs, profile: SlurmProfile) -> dict[str, Any]:
         "timeout_seconds": 3600 * profile.timeout_of(jobs),
         "gpu": None,
     }
+
+
+def drain_seconds(jobs: PilotJobs, profile: SlurmProfile) -> int:
+    """Return after how long a job takes no more steps: none is then cut by the job's end.
+
+    A step ends within its limit of time; where that is longer than half the job, half the job.
+    """
+    hours = max(jobs.hours - profile.timeout_of(jobs), jobs.hours / 2)
+    return max(1, round(3600 * hours))
 
 
 def _memory(jobs: PilotJobs) -> int | None:
@@ -224,6 +251,15 @@ def cancel_jobs(name: str) -> list[str]:
     if jobs:
         _slurm("scancel", *jobs)
     return jobs
+
+
+def expired_jobs(name: str) -> list[str]:
+    """Return the numbers of this user's jobs of that name that Slurm ended for their wall time.
+
+    Slurm remembers them for some minutes (MinJobAge).
+    """
+    listed = _slurm("squeue", "--me", "--noheader", "--states=TIMEOUT", "--format=%i %j")
+    return [line.split()[0] for line in listed.splitlines() if name in line]
 
 
 def _slurm(*command: str) -> str:

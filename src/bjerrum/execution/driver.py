@@ -43,6 +43,7 @@ class Drive:
     failed: dict[str, Failure] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
+    _setbacks: Counter[tuple[str, str]] = field(default_factory=Counter)
     _waits_for: dict[str, int] = field(default_factory=dict)
     _dependants: dict[str, list[Node]] = field(default_factory=dict)
     _ready: dict[bool, list[Node]] = field(default_factory=lambda: {False: [], True: []})
@@ -106,14 +107,15 @@ class Drive:
         if outcome.kind == "done":
             self._finish(node)
             return
-        attempts = self.attempts[node.hash]
+        self._setbacks[node.hash, outcome.kind] += 1
         self._note(node.hash, outcome.kind, reason=outcome.reason[:300])
-        if attempts < RETRYABLE.get(outcome.kind, 1):
+        if self._setbacks[node.hash, outcome.kind] < RETRYABLE.get(outcome.kind, 1):
             if outcome.kind == "damaged" and self._repair(node):
                 return
             self._ready[node.kind.needs_gpu].append(node)
             return
         log = str(self.store.log_of(node.step))
+        attempts = self.attempts[node.hash]
         failure = Failure(outcome.kind, outcome.reason, attempts, log, time.time())
         self.failed[node.hash] = failure
         self.store.fail(node.step, failure)

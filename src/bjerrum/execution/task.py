@@ -10,13 +10,24 @@ from bjerrum.graph import Node
 from bjerrum.store import Step, Store
 
 Kind = Literal[
-    "done", "input", "physics", "external", "error", "memory", "timeout", "lost", "damaged"
+    "done",
+    "input",
+    "physics",
+    "external",
+    "error",
+    "memory",
+    "timeout",
+    "lost",
+    "expired",
+    "damaged",
 ]
 """done; a bad input, a failed check, a failed program or disk, a fault of the code, too much
-memory, too much time; the worker was lost; an input's bytes are not those that were written."""
+memory, too much time; the worker was lost; its job came to the end of its wall time; an input's
+bytes are not those that were written."""
 
-RETRYABLE: dict[str, int] = {"external": 2, "timeout": 2, "lost": 5, "damaged": 5}
-"""Attempts in all of what may end better the next time; all else fails at once."""
+RETRYABLE: dict[str, int] = {"external": 2, "timeout": 2, "lost": 5, "damaged": 5, "expired": 100}
+"""How often each may happen to a step, which may end better the next time; all else fails at once.
+A step that goes on where it was stopped may need many jobs: their ends are no failures."""
 
 
 @dataclass(frozen=True)
