@@ -23,12 +23,14 @@ from bjerrum.campaign.cleaning import find_garbage
 from bjerrum.campaign.costs import UnitCost, measured_costs, shipped_costs, wall_seconds
 from bjerrum.campaign.looking import plan, status
 from bjerrum.campaign.opening import open_campaign
+from bjerrum.campaign.record import record
 from bjerrum.campaign.running import run_campaign
 from bjerrum.campaign.spec import is_campaign, read_campaign
 from bjerrum.campaign.toml import dumps_toml
 from bjerrum.campaign.wiring import wire
 from bjerrum.cli import app
 from bjerrum.database import Database
+from bjerrum.database.queries import list_runs
 from bjerrum.errors import InputError, LockedError
 from bjerrum.execution.journal import read_journal
 from bjerrum.graph import Graph
@@ -541,6 +543,62 @@ def test_a_small_campaign_ends_in_the_database(tmp_path_factory, monkeypatch):
     assert [p.name.rsplit("-", 1)[0] for p in (root / "steps").iterdir()] == ["build_box"]
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_database_that_goes_away_stops_no_step(mini, monkeypatch, comes_back):
+    """Steps that write what a measurement writes; the database is away in the middle."""
+    from bjerrum.campaign import running
+    from bjerrum.errors import ExternalError
+    from bjerrum.execution.pool import LocalPool
+    from bjerrum.execution.task import Outcome
+
+    opened = open_campaign(mini)
+    store, calls = opened.store, []
+
+    class AtOnce(LocalPool):
+        def __init__(self, profile) -> None:
+            self.tasks = []
+
+        def free(self, *, gpu: bool) -> int:
+            return 1 - len(self.tasks)
+
+        def submit(self, task) -> None:
+            self.tasks.append(task)
+
+        def collect(self):
+            step = self.tasks.pop().as_step
+            store.complete(step, lambda folder: write_nothing_measured(folder))
+            return [Outcome(step.hash, "done")]
+
+        def close(self) -> None:
+            return
+
+    def write_nothing_measured(folder: Path) -> None:
+        for name, content in (("estimates", "[]"), ("curves", "[]"), ("reasons", "{}")):
+            (folder / f"{name}.json").write_text(content)
+
+    def away(campaign, store, place, only=None):
+        calls.append(only)
+        if only or (only is None and not comes_back):
+            raise ExternalError("the database cannot be reached")
+        return record(campaign, store, place, only)
+
+    monkeypatch.setattr(running, "LocalPool", AtOnce)
+    monkeypatch.setattr(running, "record", away)
+    if comes_back:
+        assert run_campaign(opened, quiet)["steps"] == 8
+    else:
+        with pytest.raises(ExternalError, match="cannot be reached"):
+            run_campaign(opened, quiet)
+    events = [event["event"] for event in read_journal(store.root)]
+    assert events.count("not recorded") == 2, "one for each solution"
+    assert [call is None for call in calls] == [False, False, False, True]
+    assert status(opened)["done"] == 8
+    monkeypatch.setattr(running, "record", record)
+    run_campaign(open_campaign(mini), quiet)
+    with Database.open(opened.database) as database:
+        assert len(list_runs(database)) == 2
+
+
 def test_a_failed_step_is_told_with_its_reason_and_log(mini):
     """The failure is put there by hand, as a worker leaves it."""
     opened = open_campaign(mini)
@@ -622,7 +680,7 @@ FIRST_PEAKS = {
 
 def assert_worked(place: Path) -> None:
     """Every solution has what a minute's dynamics can tell, with error bars, and no nonsense."""
-    from bjerrum.database.queries import Filter, list_estimates, list_runs, show_run
+    from bjerrum.database.queries import Filter, list_estimates, show_run
 
     with Database.open(str(place), read_only=True) as database:
         rows = list_estimates(database, Filter(), limit=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,12 @@ from bjerrum.campaign.opening import Open, claim
 from bjerrum.campaign.record import record
 from bjerrum.errors import BjerrumError, ExternalError, InputError, PhysicsCheckFailed
 from bjerrum.execution.driver import Drive
+from bjerrum.execution.journal import note
 from bjerrum.execution.pool import Executor, LocalPool
 from bjerrum.execution.profile import LocalProfile
 from bjerrum.store import exclusive
 
+NOT_RECORDED = "not recorded"
 Announce = Callable[[str, int, int], None]
 
 
@@ -31,8 +34,9 @@ def run_campaign(opened: Open, announce: Announce, *, retry: bool = False) -> di
     """Do every step that is not done, and bring the database up to date; return the status.
 
     retry  also try steps again that failed for reasons that will not go away by themselves
-    Raises LockedError if another driver works in the folder, and the failure of the first step
-    that failed, once nothing more can be done.
+    Raises LockedError if another driver works in the folder, ExternalError if the database cannot
+    be reached at the beginning or at the end, and the failure of the first step that failed, once
+    nothing more can be done.
     """
     root, campaign = opened.store.root, opened.campaign
     with exclusive(root):
@@ -56,7 +60,11 @@ def run_campaign(opened: Open, announce: Announce, *, retry: bool = False) -> di
 
 
 class _Recorder:
-    """Inserts a solution once all that is measured of it is there."""
+    """Inserts a solution once all that is measured of it is there.
+
+    A database that has gone away stops no step: the journal says so, and everything is inserted at
+    the end.
+    """
 
     def __init__(self, opened: Open) -> None:
         self._opened = opened
@@ -74,7 +82,11 @@ class _Recorder:
             if all(store.find(other.step) for other in one.measurements.values())
         ]
         if ready:
-            record(self._opened.campaign, store, self._opened.database, ready)
+            try:
+                record(self._opened.campaign, store, self._opened.database, ready)
+            except (ExternalError, InputError) as error:
+                with contextlib.suppress(OSError):
+                    note(store.root, NOT_RECORDED, node.hash, reason=str(error)[:300])
 
 
 def _failure_of(drive: Drive) -> BjerrumError:
