@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from typer.testing import CliRunner
 
+from bjerrum.cli import app
 from bjerrum.dynamics.recording import FLAGGED, RECORD, summarise
 from bjerrum.dynamics.runner import STOPPED, Extras, run_dynamics
 from bjerrum.dynamics.settings import Dynamics
@@ -17,9 +20,11 @@ from bjerrum.dynamics.stopping import likely_cause
 from bjerrum.dynamics.watchdog import REASONS, Observer, Watch, bit_of
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import Evaluation
+from bjerrum.frames import write_frames
 from bjerrum.trajectory import read_h5md, without_marked
 from conftest import water_box
 
+LIQUID = Path(__file__).parent / "data" / "licl-80-waters.extxyz"
 ATOMS = water_box(12, edge=9.3, seed=3)
 WATCH = Watch(stride=2, closest=((("Cl", "Li"), 2.0), (("Li", "O"), 1.6)))
 
@@ -314,3 +319,24 @@ def test_the_likely_cause_is_named(timestep, step, mass, cause):
         chunk_frames=1, seed=1, hydrogen_mass=mass,
     )  # fmt: skip
     assert f"likely the {cause}" in likely_cause(dynamics, step)
+
+
+def test_a_proton_put_on_lithium_stops_the_shipped_model_at_step_0(tmp_path):
+    """The command itself, on a liquid frame; what the published run was thrown away for."""
+    atoms = ase.io.read(LIQUID)
+    centre, distance = int(np.flatnonzero(atoms.symbols == "Li")[0]), 1.1
+    hydrogens = np.flatnonzero(atoms.symbols == "H")
+    nearest = int(hydrogens[np.argmin(atoms.get_distances(centre, hydrogens, mic=True))])
+    way = atoms.get_distance(centre, nearest, mic=True, vector=True)
+    atoms.positions[nearest] = atoms.positions[centre] + distance * way / np.linalg.norm(way)
+    write_frames(tmp_path / "box.xyz", [atoms])
+    words = f"simulate --model licl-nnp1 --box {tmp_path / 'box.xyz'} -o {tmp_path / 'run.h5'}"
+    done = CliRunner().invoke(app, [*words.split(), "--time-ps", "0.1", "--watch", "stop"])
+    assert isinstance(done.exception, PhysicsCheckFailed)
+    assert done.exception.exit_code == 3
+    assert "stopped by the watch at step 0: " in str(done.exception)
+    assert f"new bond to H (atoms {nearest} {centre})" in str(done.exception)
+    frame = ase.io.read(tmp_path / "run.h5.partial" / FLAGGED)
+    assert frame.info["step"] == 0
+    assert frame.positions[nearest] == pytest.approx(atoms.positions[nearest], abs=1e-6)
+    assert not (tmp_path / "run.h5").exists()
