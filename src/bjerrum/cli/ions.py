@@ -60,6 +60,7 @@ def series(
     for point in points:
         values = ", ".join(f"{name} {value}" for name, value in point.dlna_dlnc.items())
         typer.echo(f"{point.molarity:.3g} mol/L  d ln a/d ln c at constant mu_w: {values}")
+        typer.echo(f"    {point.screening.line()}")
 
 
 def _sampling(
@@ -118,7 +119,12 @@ def lammps(
     box = box_at(concentration, n_pairs, ions_of_model(loaded.potential))
     places = shaken_lattice(box, np.random.default_rng(seed))
     for path in export_tables(
-        loaded.potential, box, places, output, temperature=loaded.card.temperature_K
+        loaded.potential,
+        box,
+        places,
+        output,
+        temperature=loaded.card.temperature_K,
+        seed=seed,
     ):
         typer.echo(str(path))
 

@@ -12,10 +12,11 @@ from typing import Final
 import numpy as np
 
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.systems import MASS_AMU, IonBox
+from bjerrum.coarse.systems import EQUILIBRATION_PS, MASS_AMU, IonBox
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import write_whole
+from bjerrum.units import PS_IN_FS
 
 TABLE_FILE: Final = "pairs.table"
 DATA_FILE: Final = "ions.data"
@@ -36,9 +37,12 @@ def export_tables(
     timestep_fs: float = 15.0,
     n_steps: int = 10000,
     kspace_accuracy: float = KSPACE_ACCURACY,
+    seed: int = 1,
 ) -> list[Path]:
     """Write tables, a configuration and an input of Langevin dynamics; return their paths.
 
+    The input heats a lattice with short steps, equilibrates for EQUILIBRATION_PS, and then runs
+    n_steps whose configurations and pressures it keeps.
     Raises InputError for a model with three-body terms.
     """
     has_body = potential.basis.n_radial and potential.coefficients[potential.basis.n_pair :].any()
@@ -49,7 +53,7 @@ def export_tables(
         )
     table = write_whole(folder / TABLE_FILE, _tables(potential).encode())
     data = write_whole(folder / DATA_FILE, _data(potential, box, positions).encode())
-    text = _input(potential, temperature, timestep_fs, n_steps, kspace_accuracy)
+    text = _input(potential, temperature, timestep_fs, n_steps, kspace_accuracy, seed)
     return [table, data, write_whole(folder / INPUT_FILE, text.encode())]
 
 
@@ -88,7 +92,9 @@ def _input(
     timestep_fs: float,
     n_steps: int,
     accuracy: float,
+    seed: int,
 ) -> str:
+    n_first = round(EQUILIBRATION_PS * PS_IN_FS / timestep_fs)
     cutoff = potential.basis.pair_cutoff
     coefficients = "\n".join(
         f"pair_coeff {sorted((i + 1, j + 1))[0]} {sorted((i + 1, j + 1))[1]} table "
@@ -107,13 +113,22 @@ pair_coeff * * coul/long
 kspace_style pppm {accuracy:g}
 dielectric {potential.baseline.dielectric_constant:.10g}
 neighbor 2.0 bin
-timestep {timestep_fs / 1e3:g}
-velocity all create {temperature:g} 1
-fix thermostat all langevin {temperature:g} {temperature:g} 0.5 2
+velocity all create {temperature:g} {seed + 1}
 fix move all nve
 thermo 1000
 thermo_style custom step temp pe press
 thermo_modify format float %.12g
+# A lattice finds its feet: short steps, strong friction.
+timestep 0.001
+fix thermostat all langevin {temperature:g} {temperature:g} 0.02 {seed + 2}
+run 500
+# Equilibration
+timestep {timestep_fs / 1e3:g}
+fix thermostat all langevin {temperature:g} {temperature:g} 0.5 {seed + 3}
+run {n_first}
+# What is measured
+reset_timestep 0
+thermo 20
 dump frames all custom 20 frames.lammpstrj id type x y z
 dump_modify frames sort id
 run {n_steps}

@@ -15,6 +15,7 @@ import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model
 from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.screening import PAIRS, Screening, jackknife, screening_of
 from bjerrum.coarse.simulate import IonBox, Measured, Sampling, simulate_ions
 from bjerrum.errors import InputError
 from bjerrum.estimate import Estimate, FloatArray
@@ -26,21 +27,24 @@ from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
 ESTIMATOR: Final = "vegt_u2"
 """The least noisy of g(r) in boxes of 25 angstrom (Ganguly and van der Vegt; Krueger and Vlugt)."""
 STRUCTURE_FACTOR: Final = "structure_factor"
-PAIRS: Final = ("cc", "ca", "aa")
 
 
 @dataclass(frozen=True, eq=False)
 class SeriesPoint:
     """One concentration.
 
-    dlna_dlnc  by estimator, at constant chemical potential of water
-    pressure   osmotic, MPa; it means something only if W does not depend on concentration
+    dlna_dlnc   by estimator, at constant chemical potential of water
+    pressure    osmotic, MPa; it means something only if W does not depend on concentration
+    screening   structure factors and screening length
+    model_error  what the spread of the committee adds; None where its members were not run
     """
 
     molarity: float
     measured: Measured
     dlna_dlnc: dict[str, Estimate]
     pressure: Estimate
+    screening: Screening
+    model_error: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the concentration, the derivatives, the pressure, g(r) with errors and S(k)."""
@@ -53,16 +57,9 @@ class SeriesPoint:
             "r_angstrom": self.measured.r.round(4).tolist(),
             **{f"g_{p}": g.mean(axis=0)[k].round(5).tolist() for k, p in enumerate(PAIRS)},
             **{f"g_{p}_standard_error": error[k].round(6).tolist() for k, p in enumerate(PAIRS)},
-            "k_per_angstrom": self.measured.shells.k.round(5).tolist(),
-            "screening": self.screening(),
+            "screening": self.screening.to_json(),
+            "model_error": self.model_error,
         }
-
-    def screening(self) -> dict[str, list[float]]:
-        """Return S_ZZ(k) = <|sum z exp(ikr)|^2>/N, which goes as k^2/kappa^2 at small k."""
-        modes = self.measured.modes.mean(axis=0)
-        n = len(self.measured.box.symbols)
-        charge = (modes[0] + modes[2] - 2 * modes[1]) / n
-        return {"s_zz": charge.round(6).tolist()}
 
 
 def box_at(molarity: float, n_pairs: int, ions: tuple[str, str]) -> IonBox:
@@ -91,7 +88,7 @@ def concentration_series(
     ions = ions_of_model(potential)
     boxes = [box_at(c, _enough_pairs(c, n_pairs, potential), ions) for c in molarities]
     runs = simulate_ions(potential, boxes, sampling, threads=threads, announce=announce)
-    return [_point(c, run, sampling) for c, run in zip(molarities, runs, strict=True)]
+    return [_point(c, run, sampling, potential) for c, run in zip(molarities, runs, strict=True)]
 
 
 def _enough_pairs(molarity: float, n_pairs: int, potential: CoarsePotential) -> int:
@@ -100,7 +97,9 @@ def _enough_pairs(molarity: float, n_pairs: int, potential: CoarsePotential) -> 
     return max(n_pairs, int(np.ceil(volume)))
 
 
-def _point(molarity: float, run: Measured, sampling: Sampling) -> SeriesPoint:
+def _point(
+    molarity: float, run: Measured, sampling: Sampling, potential: CoarsePotential
+) -> SeriesPoint:
     inverse = {
         ESTIMATOR: _jackknife(run.g(like_n_minus_1=False), lambda g: _from_rdfs(run, g)),
         STRUCTURE_FACTOR: _jackknife(run.modes, lambda modes: _from_modes(run, modes)),
@@ -121,6 +120,7 @@ def _point(molarity: float, run: Measured, sampling: Sampling) -> SeriesPoint:
             run,
             sampling,
         ),
+        screening_of(run, potential.baseline, sampling.temperature),
     )
 
 
@@ -153,11 +153,8 @@ def _from_modes(run: Measured, modes: FloatArray) -> float:
 def _jackknife(
     replicas: FloatArray, function: Callable[[FloatArray], float]
 ) -> tuple[float, float]:
-    """Return the value for the mean over replicas and its jackknife error."""
-    n, total = len(replicas), replicas.sum(axis=0)
-    left_out = np.array([function((total - each) / (n - 1)) for each in replicas])
-    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    return function(total / n), float(error)
+    value, error = jackknife(replicas, lambda mean: np.array([function(mean)]))
+    return float(value[0]), float(error[0])
 
 
 def molarity_grid(low: float, high: float, n: int = 5) -> list[float]:
