@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 
+from bjerrum.campaign.learning import explore_round, train_member
 from bjerrum.campaign.opening import open_campaign
+from bjerrum.campaign.preparation import FRAMES, STOPPED, label_frames
 from bjerrum.dataset import Dataset, split_blocks
+from bjerrum.frames import write_frames
 from bjerrum.potential.spec import TrainingSpec
 from bjerrum.specification import validate_spec
+from bjerrum.store import Store
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "campaign.toml"
 
@@ -79,3 +86,87 @@ def test_force_errors_are_those_of_the_committee(tmp_path):
     rest = [part for part in campaign.measured if "force-error" not in part.measurements]
     assert [part.solution for part in rest] == [part.solution for part in parts]
     assert not any(part.model for part in rest)
+
+
+class Committee:
+    """Members that disagree as they are told."""
+
+    class card:
+        errors = {"force_rmse_meV_per_angstrom": {"all": 50.0}}  # noqa: RUF012
+
+    class baseline:
+        charges = (("Li", 1.0), ("Cl", -1.0), ("O", 0.0), ("H", 0.0))
+
+
+def test_learning_stops_early_all_through_the_graph(tmp_path, monkeypatch):
+    """Rounds 1 and 2 explore, the second gains nothing: no more labels, no more training after it.
+
+    The steps are those of the worked campaign with three rounds, done by their own functions; what
+    costs (dynamics, networks, labels) is replaced where it is called.
+    """
+    import bjerrum.active_learning as active
+    import bjerrum.potential.model as models
+
+    path = tmp_path / "campaign.toml"
+    text = EXAMPLE.read_text().replace("rounds = 1", "rounds = 3")
+    path.write_text(text.replace('salts = ["LiCl", "NaCl", "KCl"]', 'salts = ["LiCl"]'))
+    graph = open_campaign(path, tmp_path / "none").campaign.graph
+    store, explored, trained = Store(tmp_path / "run"), [], []
+    box = Atoms("LiClOH2", [[k, 0.5 * k, 0.2 * k * k] for k in range(5)], cell=[9.0] * 3, pbc=True)
+
+    def explore(model, start, how, *, seed):
+        explored.append(seed)
+        return [box.copy() for _ in range(4)]
+
+    monkeypatch.setattr(models, "load_model", lambda name: Committee())
+    monkeypatch.setattr(active, "explore", explore)
+    monkeypatch.setattr(active, "disagreement", lambda model, frames: np.full(len(frames), 0.3))
+
+    def choose(folder: Path, parameters, inputs) -> None:
+        write_frames(folder / FRAMES, [box])
+
+    def build(folder: Path, parameters, inputs) -> None:
+        write_frames(folder / "box.extxyz", [box])
+
+    def train(folder: Path, parameters, inputs) -> None:
+        if "explored" in inputs and (inputs["explored"] / STOPPED).is_file():
+            train_member(folder, parameters, inputs)  # copies the member of before
+            return
+        trained.append(parameters["member"])
+        (folder / "model").mkdir()
+        (folder / "model" / "weights").write_text(f"{len(trained)}")
+
+    def label(folder: Path, parameters, inputs) -> None:
+        if (inputs["frames"] / STOPPED).is_file():
+            label_frames(folder, parameters, inputs)  # passes it on
+        else:
+            note(folder, parameters, inputs)
+
+    def collect(folder: Path, parameters, inputs) -> None:
+        write_frames(folder / "labelled.extxyz", [box])
+
+    def note(folder: Path, parameters, inputs) -> None:
+        (folder / "done").write_text("")
+
+    functions = {
+        "build_box": build,
+        "choose_frames": choose,
+        "train_member": train,
+        "explore_round": explore_round,
+        "label_classical": label,
+        "collect_labels": collect,
+    }
+    for node in graph:
+        function = functions.get(node.kind.name, note)
+        inputs = {name: Path(place) for name, place in node.paths(store).items()}
+        store.complete(node.step, partial(function, parameters=node.step.parameters, inputs=inputs))
+    rounds = [node for node in graph if node.kind.name == "explore_round"]
+    stopped = [(store.folder_of(node.step) / STOPPED).is_file() for node in rounds]
+    assert stopped == [False, True, True]
+    history = json.loads((store.folder_of(rounds[-1].step) / "rounds.json").read_text())
+    assert len(history) == 2, "the third round explored nothing"
+    assert len(set(explored)) == len(explored) == 2 * 3 * 3
+    assert len(trained) == 2 * 2, "two members, at first and after the first round"
+    members = [node for node in graph if node.kind.name == "train_member"]
+    weights = [(store.folder_of(node.step) / "model" / "weights").read_text() for node in members]
+    assert weights == ["1", "2", "3", "4", "3", "4", "3", "4"]

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from bjerrum.dataset import Dataset, load_dataset
-from bjerrum.errors import InputError, PhysicsCheckFailed
+from bjerrum.errors import InputError, ModelError, PhysicsCheckFailed
 from bjerrum.frames import read_frames, write_frames
 from bjerrum.potential import rounds, training
 from bjerrum.potential.card import CARD
@@ -371,3 +372,40 @@ def test_packing_without_test_blocks_states_no_errors(dataset, copy, packed, tmp
     assert pack_model(untested, dataset, config, tmp_path / "m") == {}
     assert json.loads((tmp_path / "m" / CARD).read_text())["errors"] == {}
     assert "not measured" in (tmp_path / "m" / "README.md").read_text()
+
+
+def test_a_folder_of_others_runs_no_code(dataset, copy, tmp_path):
+    """NequIP's input names what is called: it is made from the settings, not read back."""
+    mark = tmp_path / "was-here"
+    path = copy / training.NEQUIP_INPUT
+    honest = json.loads(path.read_text())
+    for part in ("data", "training_module"):
+        evil = json.loads(path.read_text())
+        evil[part] = {**honest[part], "_target_": "os.system", "command": f"touch {mark}"}
+        path.write_text(json.dumps(evil))
+    run(dataset, with_optimiser(SPEC, steps=16), copy, max_minutes=1e-9)
+    assert not mark.exists()
+    again = json.loads(path.read_text())
+    assert again["data"] == honest["data"]
+    assert again["training_module"]["_target_"] == honest["training_module"]["_target_"]
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.mark}",))
+
+
+def test_a_checkpoint_of_others_runs_no_code(dataset, copy, tmp_path):
+    mark, path = tmp_path / "was-here", copy / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "hyper_parameters": Evil(mark)}, path)
+    with pytest.raises(ModelError, match="holds code beside numbers, which is not run"):
+        run(dataset, SPEC, copy)
+    assert not mark.exists()
+    torch.load(path, weights_only=False)
+    assert mark.exists(), "the file is evil"

@@ -45,6 +45,11 @@ __all__ = ["HORIZON", "NEQUIP_INPUT", "PROVENANCE", "PreparedTraining", "prepare
 
 NEQUIP_INPUT = "nequip.json"
 HORIZON = "horizon.json"
+_UNSAFE = "Weights only load failed"
+_UNFIT = ("state_dict", "PytorchStreamReader", _UNSAFE)
+"""In messages of Lightning and PyTorch about checkpoints."""
+_STATISTICS = {"avg_num_neighbors": "num_neighbors_mean", "per_type_energy_scales": "forces_rms"}
+"""What of the network depends on the training data, and what NequIP calls it."""
 
 
 def train(
@@ -78,7 +83,7 @@ def train(
     with _lightning_tamed(), _checkpoint_named(checkpoint), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's hints on workers, tree specs and srun
         trainer = _trainer(prepared, progress, max_minutes)
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=False)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
 
 
 def _trainer(
@@ -124,10 +129,12 @@ def _checkpoint_named(checkpoint: Path | None) -> Iterator[None]:
         raise _unfit(checkpoint, "the file is cut short")
     try:
         yield
-    except RuntimeError as error:
+    except Exception as error:
         text = " ".join(str(error).split())
-        if checkpoint is None or not ("state_dict" in text or "PytorchStreamReader" in text):
+        if checkpoint is None or not any(sign in text for sign in _UNFIT):
             raise
+        if _UNSAFE in text:
+            text = "it holds code beside numbers, which is not run"
         raise _unfit(checkpoint, text[:160]) from error
 
 
@@ -140,27 +147,37 @@ def _unfit(checkpoint: Path, reason: str) -> ModelError:
 
 
 def _resolved_input(prepared: PreparedTraining) -> dict[str, Any]:
-    """Return NequIP's input with the statistics of the training data filled in; keep a copy."""
+    """Return NequIP's input with the statistics of the training data filled in; keep a copy.
+
+    It names what is called, so that it is made from the settings each time; of a copy that is
+    there, whoever wrote it, only the statistics are read, which are numbers.
+    """
     path = prepared.folder / NEQUIP_INPUT
-    if path.exists():
-        return json.loads(path.read_text())
     configuration = nequip_input(
         prepared.spec,
         elements=prepared.elements,
         energy_shifts=prepared.energy_shifts,
         with_energies=prepared.with_energies,
     )
-    if prepared.start is None:
-        found = _data_module(configuration, prepared.folder).get_statistics("train")
-        statistics = {
-            "avg_num_neighbors": float(found["num_neighbors_mean"]),
-            "per_type_energy_scales": float(found["forces_rms"]),
-        }
-    else:
+    statistics: dict[str, Any] | None
+    if prepared.start is not None:
         statistics = data_statistics(prepared.start)
+    else:
+        statistics = _kept_statistics(path)
+    if statistics is None:
+        found = _data_module(configuration, prepared.folder).get_statistics("train")
+        statistics = {ours: float(found[theirs]) for ours, theirs in _STATISTICS.items()}
     configuration["training_module"]["model"] |= statistics
     write_json(path, configuration)
     return configuration
+
+
+def _kept_statistics(path: Path) -> dict[str, Any] | None:
+    try:
+        model = json.loads(path.read_text(encoding="utf-8"))["training_module"]["model"]
+        return {name: float(model[name]) for name in _STATISTICS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _data_module(configuration: dict[str, Any], folder: Path) -> Any:
