@@ -13,6 +13,7 @@ from bjerrum.console import Console
 
 if TYPE_CHECKING:
     from bjerrum.coarse.model import CoarseModel
+    from bjerrum.coarse.systems import IonBox, Sampling
 
 
 def compare(
@@ -39,6 +40,9 @@ def compare(
     time_ps: Annotated[float, typer.Option(help="Of each replica.")] = 600.0,
     replicas: Annotated[int, typer.Option(help="At each concentration.", min=2)] = 16,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.", min=0)] = 1,
+    model_error: Annotated[
+        bool, typer.Option(help="Run the committee too, as long again, for the model's own error.")
+    ] = True,
     as_json: JsonFlag = False,
 ) -> None:
     """Held-out all-atom runs: int |dg| dr by pair and concentration, noise beside; exit code 3."""
@@ -71,6 +75,8 @@ def compare(
     )
     with Console() as console:
         data = compare_model(loaded.potential, references, sampling, announce=console.announce)
+        if model_error:
+            _add_own_error(data, loaded, [r.box for r in references], sampling, console)
     data["model"] = _made(loaded)
     if published is not None:
         data["published"] = published_differences(
@@ -79,6 +85,25 @@ def compare(
     if pmf_table is not None:
         data |= compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
     _print_comparison(data, as_json)
+
+
+def _add_own_error(
+    data: dict[str, Any],
+    model: CoarseModel,
+    boxes: Sequence[IonBox],
+    sampling: Sampling,
+    console: Console,
+) -> None:
+    """Add what the members of the committee differ by to every row; None for one member."""
+    from bjerrum.coarse.comparison import LOW
+    from bjerrum.coarse.members import committee_of, error_of_distributions, run_members
+
+    distinct = list(dict.fromkeys(boxes))
+    runs = run_members(committee_of(model), distinct, sampling, announce=console.announce)
+    for row, box in zip(data["comparisons"], boxes, strict=True):
+        mine = [found[distinct.index(box)] for found in runs]
+        row["members"] = len(mine)
+        row["model_own_error_angstrom"] = error_of_distributions(mine, LOW, box.edge / 2)
 
 
 def one_for_each(
@@ -121,6 +146,10 @@ def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
                 for pair, found in row["pairs"].items()
             )
             typer.echo(f"{row['concentration_mol_per_L']:.3g} mol/L  int |dg| dr, A: {values}")
+            if "members" in row:
+                own = row["model_own_error_angstrom"] or {}
+                parts = ", ".join(f"{pair} {value:.3f}" for pair, value in own.items())
+                typer.echo(f"    model's own error, A: {parts or 'none (a committee of one)'}")
         for pair, value in data.get("published", {}).get("model_difference_angstrom", {}).items():
             typer.echo(f"{pair}: {value:.3f} A from the published all-atom g(r)")
     for line in data["advice"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,11 +31,15 @@ def series(
     jumps: Annotated[
         float, typer.Option(help="Monte Carlo jumps of each ion per 6 ps.", min=0)
     ] = 0.0,
+    model_error: Annotated[
+        bool, typer.Option(help="Run the committee too, as long again, for the model's own error.")
+    ] = True,
     threads: Annotated[int, typer.Option(help="Replicas at once.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.", min=0)] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """g(r), S(k) and activity derivatives against concentration."""
+    from bjerrum.coarse.members import committee_of
     from bjerrum.coarse.model import load_coarse
     from bjerrum.coarse.series import concentration_series
     from bjerrum.thermodynamics.request import parse_concentrations
@@ -50,6 +54,7 @@ def series(
             parse_concentrations(concentrations),
             sampling,
             n_pairs=n_pairs,
+            members=committee_of(loaded) if model_error else (),
             threads=threads,
             announce=console.announce,
         )
@@ -61,6 +66,20 @@ def series(
         values = ", ".join(f"{name} {value}" for name, value in point.dlna_dlnc.items())
         typer.echo(f"{point.molarity:.3g} mol/L  d ln a/d ln c at constant mu_w: {values}")
         typer.echo(f"    {point.screening.line()}")
+        if model_error:
+            typer.echo(f"    model's own error: {_own_error(point.model_error)}")
+
+
+def _own_error(error: dict[str, Any] | None) -> str:
+    """Return what a person reads of :func:`bjerrum.coarse.members.errors_of_points`."""
+    if error is None or error["members"] < 2:
+        return "none (a committee of one)"
+    derivatives = ", ".join(
+        f"{name} {found['standard_error']:.2g} (resolved from {found['resolution']:.1g})"
+        for name, found in error["dlna_dlnc_mcmillan_mayer"].items()
+        if found is not None
+    )
+    return f"d ln a/d ln c {derivatives}; at most, if polished on g(r)"
 
 
 def _sampling(
@@ -89,13 +108,17 @@ def pmf(
 ) -> None:
     """Pair potentials of mean force at infinite dilution, and three-body residuals."""
     from bjerrum.coarse.dilution import three_body_residual, write_pmf_csv
+    from bjerrum.coarse.members import committee_of, pmf_minima
     from bjerrum.coarse.model import load_coarse
 
     loaded = load_coarse(model)
     temperature = loaded.card.temperature_K
     write_pmf_csv(loaded.potential, output, temperature=temperature)
     residual = three_body_residual(loaded.potential, temperature=temperature)
-    print_results({"pmf": str(output), "three_body_residual": residual}, as_json)
+    members = committee_of(loaded)
+    minima = pmf_minima(loaded.potential, members, temperature=temperature)
+    found = {"pmf": str(output), "members": len(members), "minima": minima}
+    print_results(found | {"three_body_residual": residual}, as_json)
 
 
 @ions.command("lammps")

@@ -8,12 +8,13 @@ d ln a/d ln c at constant mu_w = 1/(1 + 2 rho G_CC).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model
+from bjerrum.coarse.members import errors_of_points, run_members
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.screening import PAIRS, Screening, jackknife, screening_of
 from bjerrum.coarse.simulate import IonBox, Measured, Sampling, simulate_ions
@@ -78,16 +79,33 @@ def concentration_series(
     sampling: Sampling,
     *,
     n_pairs: int = 24,
+    members: Sequence[CoarsePotential] = (),
     threads: int = 1,
     announce: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[SeriesPoint]:
     """Run a box at every concentration, all in one batch, and return what was measured.
 
     n_pairs  in every box; more where a box would be below twice the model's cutoff
+    members  of the model's committee: they are run as long again, for the model's own error
     """
     ions = ions_of_model(potential)
     boxes = [box_at(c, _enough_pairs(c, n_pairs, potential), ions) for c in molarities]
     runs = simulate_ions(potential, boxes, sampling, threads=threads, announce=announce)
+    points = _points(molarities, runs, sampling, potential)
+    if not members:
+        return points
+    others = run_members(members, boxes, sampling, threads=threads, announce=announce)
+    series = [_points(molarities, found, sampling, potential) for found in others]
+    errors = errors_of_points(points, series, sampling.replicas)
+    return [replace(p, model_error=error) for p, error in zip(points, errors, strict=True)]
+
+
+def _points(
+    molarities: Sequence[float],
+    runs: Sequence[Measured],
+    sampling: Sampling,
+    potential: CoarsePotential,
+) -> list[SeriesPoint]:
     return [_point(c, run, sampling, potential) for c, run in zip(molarities, runs, strict=True)]
 
 
