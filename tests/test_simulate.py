@@ -292,7 +292,7 @@ def test_the_first_of_several_frames_is_used_and_said(folder):
 
 
 def test_replicas_of_a_box(folder, tiny_model):
-    """Two runs of it, of other random numbers, and a line for each that the watch saw."""
+    """Two runs of it, of other random numbers."""
     line = "--box box.xyz -o runs --time-ps 0.004 --replicas 2 --evaluation batched"
     done = command(tiny_model, line)
     assert done.exit_code == 0, done.output
@@ -376,6 +376,25 @@ def test_several_molalities_killed_and_gone_on_with(tmp_path):
         assert one.read_bytes() == two.read_bytes()
     with pytest.raises(InputError, match="unfinished run of another"):
         several_runs(tmp_path / "parts", seed=2)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_the_watch_saw_in_several_runs_is_said_of_each(tmp_path):
+    """A proton on lithium at the start: seen at step 0, marked in the first frame."""
+    poisoned = ATOMS.copy()
+    lithium = int(np.flatnonzero(ATOMS.symbols == "Li")[0])
+    poisoned.positions[1] = poisoned.positions[lithium] + [1.1, 0, 0]
+    write_frames(tmp_path / "box.xyz", [poisoned])
+    own, said = spec(time_ps=0.003, frame_every_fs=1, evaluation="plain"), []
+    several.simulate_replicas(
+        "tiny", tmp_path / "box.xyz", 2, own, tmp_path / "runs", lambda *progress: None,
+        say=said.append,
+    )  # fmt: skip
+    lines = [line for line in said if line.startswith("watch: ")]
+    assert [line.rpartition("/")[2] for line in lines] == ["box-1", "box-2"]
+    for line in lines:
+        assert "new bond to H, 1 look, at 0 ps" in line
+        assert "1 of 3 frames marked; see " in line
 
 
 def test_wrong_elements_are_refused_before_a_box_is_built(tiny_model, tmp_path, monkeypatch):

@@ -150,13 +150,18 @@ def told(record: dict[str, Any]) -> str:
     """
     parts = [
         f"{reason}, {found['n_looks']} look{'s' * (found['n_looks'] > 1)}, "
-        f"{found['spans_ps'][0][0]:g} to {found['spans_ps'][-1][1]:g} ps"
+        f"{_when(found['spans_ps'])}"
         for reason, found in record["reasons"].items()
     ]
     if not parts:
         return ""
     marked = f"{record['n_frames_marked']} of {record['n_frames']} frames marked"
     return f"watch: {'; '.join(parts)}; {marked}"
+
+
+def _when(spans: list[list[float]]) -> str:
+    first, last = spans[0][0], spans[-1][1]
+    return f"at {first:g} ps" if first == last else f"{first:g} to {last:g} ps"
 
 
 def _flagged_frames(atoms: Atoms, chunk: Chunk) -> list[Atoms]:
