@@ -74,8 +74,7 @@ class BatchedModel:
 
     def reset(self, number: int | None = None) -> None:
         """Search neighbours of a box, or of all, anew at the next call."""
-        every = number is None
-        self._anchor[slice(None) if every else self._atoms_of(number)] = torch.nan
+        self._anchor[slice(None) if number is None else self._atoms_of(number)] = torch.nan
 
     def __call__(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return energies (n_systems,) in eV and forces (n_atoms, 3) in eV/angstrom.
