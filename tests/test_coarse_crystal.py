@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bjerrum.coarse.basis import Basis, force_columns
-from bjerrum.coarse.crystal import STRETCHES, crystal_run, ordered_part, rock_salt
+from bjerrum.coarse.crystal import STRETCHES, _order, crystal_run, ordered_part, rock_salt
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.simulate import shaken_lattice
 from bjerrum.electrostatics import ScreenedCoulomb
@@ -22,20 +22,42 @@ def a_potential(dielectric: float) -> CoarsePotential:
     return CoarsePotential(basis, np.zeros(basis.n_pair), baseline)
 
 
-def test_order_of_a_perfect_cube_is_that_of_its_inner_ions():
+def test_a_perfect_cube_is_ordered_to_its_corners():
     box, places = rock_salt(IONS, 3, CONSTANT, 4.0)
     assert (box.n_cations, box.n_anions) == (108, 108)
     part, constant = ordered_part(places, box, CONSTANT)
-    assert part == pytest.approx(4**3 / 6**3)
+    assert part == 1.0
     assert constant == pytest.approx(CONSTANT, rel=1e-9)
     grown = ordered_part(places * 1.02, box, CONSTANT)[1]
     assert grown == pytest.approx(1.02 * CONSTANT, rel=1e-9)
 
 
+def test_thermal_ions_are_ordered_and_half_a_crystal_is_half():
+    """Displacements of 0.2 angstrom, as of NaCl at 300 K; then half of the ions are dissolved."""
+    box, places = rock_salt(IONS, 3, CONSTANT, 4.0)
+    random = np.random.default_rng(2)
+    part, constant = ordered_part(places + random.normal(0, 0.2, places.shape), box, CONSTANT)
+    assert part > 0.9
+    assert constant == pytest.approx(CONSTANT, rel=0.01)
+    dissolved = shaken_lattice(box, random)
+    left = places[:, 0] < box.edge / 2
+    half, _ = ordered_part(np.where(left[:, None], places, dissolved), box, CONSTANT)
+    assert half == pytest.approx(0.5, abs=0.06)
+
+
+def test_bonds_at_random_have_the_order_of_the_integral():
+    """<cos^2 sin^2> = 2/15 for random directions, so that the order is 7/15."""
+    random = np.random.default_rng(3)
+    bonds = random.normal(size=(1200, 3))
+    bonds /= np.linalg.norm(bonds, axis=1)[:, None]
+    ends = np.arange(1, 1201)
+    assert _order(0 * ends, ends, bonds, 1201)[0] == pytest.approx(7 / 15, abs=0.01)
+
+
 def test_a_solution_has_no_order():
     box, _ = rock_salt(IONS, 3, CONSTANT, 4.0)
     part, constant = ordered_part(shaken_lattice(box, np.random.default_rng(1)), box, CONSTANT)
-    assert part < 0.02
+    assert part < 0.03
     assert constant is None
 
 

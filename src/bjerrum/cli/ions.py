@@ -156,8 +156,9 @@ def lammps(
 def crystal(
     model: ModelName,
     concentration: Annotated[float, typer.Option(help="mol/L of the whole box.")] = 4.0,
-    time_ps: Annotated[float, typer.Option(help="Length of each run.")] = 200.0,
+    time_ps: Annotated[float, typer.Option(help="Length of each run.")] = 1000.0,
     cells: Annotated[int, typer.Option(help="Unit cells along an edge.", min=2)] = 3,
+    seed: Annotated[int, typer.Option(help="Chooses the random numbers.", min=0)] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Does a rock-salt crystal stay; does a solution of the same ions nucleate one?"""
@@ -174,6 +175,7 @@ def crystal(
                 molarity=concentration,
                 cells=cells,
                 start=start,
+                seed=seed,
                 announce=console.announce,
             )
             for start in ("crystal", "solution")

@@ -1,7 +1,13 @@
 """Rock salt in the coarse-grained model: does a crystal stay, does a solution nucleate one?
 
-The order parameter of an ion is whether it has six unlike ions in its first shell, as in rock salt
-and hardly ever in solution. The lattice constant is twice the mean unlike distance in that shell.
+An ion is ordered if three or more unlike ions are in its first shell and stand at right angles or
+opposite each other, as in rock salt: with theta the angles between its bonds,
+
+    order = 1 - 4 mean(cos^2 theta sin^2 theta) > ORDERED
+
+(1 in rock salt, 0.47 for bonds at random). Three bonds fix the axes, so that faces, edges and
+corners of a crystal count as its inside does. The crystal is the largest group of ordered ions that
+are neighbours; its lattice constant is twice the mean distance of these neighbours.
 """
 
 from __future__ import annotations
@@ -18,12 +24,15 @@ from bjerrum.coarse.dilution import ions_of_model
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
 from bjerrum.errors import InputError
-from bjerrum.estimate import FloatArray
+from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.literature.solutions import lattice_constant
 from bjerrum.units import MOL_PER_LITRE_IN_PER_ANGSTROM3
 
 SHELL: Final = 1.25
 """First-shell radius in units of half the lattice constant; the next unlike ions are at 1.73."""
+ORDERED: Final = 0.75
+"""Between bonds at random and a crystal of thermal ions, which has 0.9."""
+LEAST_BONDS: Final = 3
 STRETCHES: Final = 10
 STAYS, DISSOLVES = 0.5, 0.1
 """Ordered part of the ions above which a crystal counts as there, below which as gone."""
@@ -33,7 +42,7 @@ STAYS, DISSOLVES = 0.5, 0.1
 class CrystalRun:
     """What became of a crystal or of a solution.
 
-    ordered_start, ordered_end  part of the ions with six unlike neighbours
+    ordered_start, ordered_end  part of the ions in the largest crystal
     lattice_constant            at the end, angstrom; None where there is no crystal
     course                      ordered part after each of STRETCHES equal parts of time_ps
     """
@@ -97,16 +106,38 @@ def rock_salt(
 
 
 def ordered_part(positions: FloatArray, box: IonBox, constant: float) -> tuple[float, float | None]:
-    """Return the part of ions with six unlike neighbours, and the lattice constant of these."""
-    first, second, _, r = neighbours(positions % box.edge, box.edges, SHELL * constant / 2)
+    """Return the part of the ions in the largest crystal, and its lattice constant."""
+    first, second, bonds, r = neighbours(positions % box.edge, box.edges, SHELL * constant / 2)
     is_cation = np.arange(len(positions)) < box.n_cations
     unlike = is_cation[first] != is_cation[second]
     first, second, r = first[unlike], second[unlike], r[unlike]
-    number = np.bincount(np.concatenate([first, second]), minlength=len(positions))
-    ordered = number == 6
-    inside = ordered[first] & ordered[second]
+    ordered = _order(first, second, bonds[unlike] / r[:, None], len(positions)) > ORDERED
+    both = ordered[first] & ordered[second]
+    group = _groups(first[both], second[both], len(positions))
+    largest = np.bincount(group[ordered]).argmax() if ordered.any() else -1
+    inside = both & (group[first] == largest)
     mean = 2 * float(r[inside].mean()) if inside.sum() >= 12 else None
-    return float(ordered.mean()), mean
+    return float((ordered & (group == largest)).mean()), mean
+
+
+def _order(first: IntArray, second: IntArray, bonds: FloatArray, n: int) -> FloatArray:
+    """Return the order of every ion from its unit bonds, 0 for fewer than LEAST_BONDS."""
+    ends = np.concatenate([first, second])
+    vectors = np.concatenate([bonds, -bonds])
+    order = np.zeros(n)
+    for ion in np.flatnonzero(np.bincount(ends, minlength=n) >= LEAST_BONDS):
+        own = vectors[ends == ion]
+        square = (own @ own.T)[np.triu_indices(len(own), 1)] ** 2
+        order[ion] = 1 - 4 * float((square * (1 - square)).mean())
+    return order
+
+
+def _groups(first: IntArray, second: IntArray, n: int) -> IntArray:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def crystal_run(
