@@ -192,12 +192,15 @@ def test_generated_tables_hold_what_the_code_holds():
     commands = generate.command_reference()
     assert all(f"## {name}\n" in commands for name in COMMANDS)
     assert "| `-o`, `--output` | path | required | Extended XYZ to write. |" in commands
-    settings = generate.run_settings()
+    settings = generate.GENERATORS["run settings"]()
     assert all(f"### `[{name}]`" in settings for name in ("solution", "dynamics", "analysis"))
     assert "| `molality_mol_per_kg` | number | required |" in settings
     assert re.search(r"\| `timestep_fs` \| number > 0, <= 2 \| `1.0` \|", settings)
-    training = generate.training_settings()
+    training = generate.GENERATORS["training settings"]()
     assert "| `method` | `muon` or `adam` | `muon` |" in training
+    campaign = generate.GENERATORS["campaign settings"]()
+    assert all(f"### `[{name}]`" in campaign for name in ("solutions", "learning", "coarsening"))
+    assert "### `[gpu]`" in generate.GENERATORS["slurm profile"]()
     assert all(f"### {name}\n" in generate.model_cards() for name in shipped_models())
     assert "| `LockedError` | 2 |" in generate.error_classes()
     assert "bjerrum.potential.nequip" in generate.modules()["potential"]

@@ -10,6 +10,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ import dynamics_tables
 import label_tables
 import store_tables
 import training_tables
+from bjerrum.campaign.spec import CampaignConfig
 from bjerrum.cli import app
 from bjerrum.configuration import RunConfig
 from bjerrum.density import density_model, salts_with_density
 from bjerrum.errors import BjerrumError
+from bjerrum.execution.profile import LocalProfile, SlurmProfile
 from bjerrum.potential.card import ModelCard, shipped_models
 from bjerrum.potential.spec import TrainingSpec
 from bjerrum.report.document import RunDocument
@@ -133,30 +136,23 @@ def _type_name(hint: Any) -> str:
     return _TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def run_settings() -> str:
-    """Return the reference of a run TOML."""
-    return settings_reference(RunConfig)
-
-
-def training_settings() -> str:
-    """Return the reference of a training TOML."""
-    return settings_reference(TrainingSpec)
-
-
 def settings_reference(model: type[BaseModel]) -> str:
     """Return one table for the top level of a TOML file and one for each of its sections."""
     schema = model.model_json_schema()
     parts, top = [], []
     for key, field in model.model_fields.items():
-        if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel):
+        if section := _section_of(field.annotation):
             needed = "required" if field.is_required() else "optional"
-            parts.append(
-                f"### `[{key}]`\n\n{_section(field.annotation)}\n\nThis section is {needed}."
-            )
+            parts.append(f"### `[{key}]`\n\n{_section(section)}\n\nThis section is {needed}.")
         else:
             top.append(key)
     head = f"### Top level\n\n{_keys(model, schema, top)}" if top else ""
     return "\n\n".join([head, *parts])
+
+
+def _section_of(hint: Any) -> type[BaseModel] | None:
+    found = [part for part in (hint, *typing.get_args(hint)) if inspect.isclass(part)]
+    return next((part for part in found if issubclass(part, BaseModel)), None)
 
 
 def _section(model: type[BaseModel]) -> str:
@@ -204,7 +200,7 @@ def _schema_default(schema: dict[str, Any], required: bool) -> str:
     if required:
         return "required"
     default = schema.get("default")
-    return "" if default in (None, "", [], {}) else f"`{_toml(default)}`"
+    return "" if default in (None, "", []) or isinstance(default, dict) else f"`{_toml(default)}`"
 
 
 def _toml(value: Any) -> str:
@@ -335,8 +331,11 @@ def _cell(text: str) -> str:
 
 GENERATORS: dict[str, Callable[[], str]] = {
     "commands": command_reference,
-    "run settings": run_settings,
-    "training settings": training_settings,
+    "run settings": partial(settings_reference, RunConfig),
+    "training settings": partial(settings_reference, TrainingSpec),
+    "campaign settings": partial(settings_reference, CampaignConfig),
+    "local profile": partial(settings_reference, LocalProfile),
+    "slurm profile": partial(settings_reference, SlurmProfile),
     "results": results_schema,
     "card": card_schema,
     "models": model_cards,

@@ -182,8 +182,8 @@ class CampaignConfig(Spec):
     """A whole campaign.
 
     name      of the campaign, in the database as well
-    output    folder of the steps; default: campaigns/<name>
-    database  file or URL; default: results.sqlite in that folder
+    output    folder of the steps; default: campaigns/NAME
+    database  file or URL; default: that of BJERRUM_DATABASE, or results.sqlite in that folder
     profile   TOML that says where steps are done, beside this file; default: this machine
     measure   what is measured of each solution; "force-error" is that of the committee on frames
               that it has not seen
