@@ -196,6 +196,18 @@ def fit_forces(
     return Fit(coefficients, np.array(members), best, report)
 
 
+def force_information(
+    total: NormalEquations, basis: Basis, fit: Fit
+) -> tuple[FloatArray, FloatArray]:
+    """Return the curvature of the likelihood of the forces (1/eV^2) and where it is highest.
+
+    With the weakest of the smoothness penalties: few forces alone may need a stronger one, but it
+    would flatten wells that g(r) shows and no frame with forces has seen.
+    """
+    weak = (min(CURVATURE_PENALTIES), fit.penalties[1])
+    return penalised(total, basis, weak) * total.n**2 / total.square, solve(total, basis, weak)
+
+
 def _options(basis: Basis) -> list[tuple[float, float]]:
     body = BODY_PENALTIES if basis.n_radial else (np.inf,)
     return [(c, b) for c in CURVATURE_PENALTIES for b in body]

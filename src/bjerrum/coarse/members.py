@@ -125,7 +125,7 @@ def pmf_minima(
         own = curves[0][k] + coulomb
         others = np.array([curve[k] + coulomb for curve in curves[1:]])
         at = np.flatnonzero(np.isfinite(own[:-2]) & (own[1:-1] < own[:-2]) & (own[1:-1] < own[2:]))
-        result[PAIRS[k]] = [_minimum(r, own, others, index + 1) for index in at]
+        result[PAIRS[k]] = [_minimum(r, own, others, int(index) + 1) for index in at]
     return result
 
 

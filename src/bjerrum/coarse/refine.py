@@ -41,6 +41,7 @@ FIRST_STEP_KT, MAX_STEP_KT = 0.3, 0.6
 """k_B T by which a spline coefficient may change at first, and ever, in one iteration."""
 NOISE_FLOOR: Final = 1e-3
 """Ridge relative to the curvature: directions that the run does not resolve stay as they are."""
+LEAST_DAMPING: Final = 2.0**-20
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,16 +252,20 @@ def _slope(
 def damped_step(gradient: FloatArray, curvature: FloatArray, limit: float) -> FloatArray:
     """Return Newton's step, damped until no coefficient moves further than ``limit`` (eV).
 
-    (C + s D) step = gradient with the least s = 1, 2, 4, ... that keeps the limit (Levenberg 1944,
-    Marquardt 1963); D is the ridge of directions that the run does not resolve. To cut single
-    coefficients off instead would turn the step: neighbouring splines have to move together.
+    (C + R + s m 1) step = gradient with the least s = 0, 2^-20, 2^-19, ... that keeps the limit
+    (Levenberg, Q. Appl. Math. 2, 164 (1944)); m is the mean of the diagonal of C, and R the ridge
+    of directions that the run does not resolve. The same s for all holds back what would move far
+    because little is known of it, and leaves the rest nearly as it is; a ridge in proportion to C
+    (Marquardt 1963) slows all alike. To cut single coefficients off would turn the step:
+    neighbouring splines have to move together.
     """
     diagonal = np.diag(curvature)
-    ridge = np.diag(NOISE_FLOOR * np.maximum(diagonal, diagonal.mean() * 0.05))
-    step = np.linalg.solve(curvature + ridge, gradient)
+    typical = float(diagonal.mean())
+    matrix = curvature + np.diag(NOISE_FLOOR * np.maximum(diagonal, 0.05 * typical))
+    step, damping = np.linalg.solve(matrix, gradient), LEAST_DAMPING
     while np.abs(step).max() > limit:
-        ridge *= 2
-        step = np.linalg.solve(curvature + ridge, gradient)
+        step = np.linalg.solve(matrix + damping * typical * np.eye(len(matrix)), gradient)
+        damping *= 2
     return np.asarray(step)
 
 

@@ -13,7 +13,14 @@ from pydantic import Field
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis
 from bjerrum.coarse.dataset import IonData, Source, load_ions, make_dataset
-from bjerrum.coarse.fit import Fit, basis_of, fit_forces, normal_equations, penalised, sum_of
+from bjerrum.coarse.fit import (
+    Fit,
+    basis_of,
+    fit_forces,
+    force_information,
+    normal_equations,
+    sum_of,
+)
 from bjerrum.coarse.inverse import first_guess, rdf_errors, target_of_rdfs
 from bjerrum.coarse.learning import NetworkTraining, train_committee
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
@@ -139,8 +146,8 @@ def fit_model(
     )
     potential = first if guess is None else _better_start(first, guess, targets, data, spec)
     total = sum_of(blocks.values())
-    information = penalised(total, basis, fit.penalties) * total.n**2 / total.square
-    refined = _polish(potential, targets, data, spec, (information, fit.coefficients), announce)
+    forces = force_information(total, basis, fit)
+    refined = _polish(potential, targets, data, spec, forces, announce)
     if rdfs is None or target is None:
         errors = compare(refined.measured, targets, data.chunks, potential)
     else:
@@ -268,10 +275,7 @@ def compare(
     chunks: Sequence[ForceFrames],
     potential: CoarsePotential,
 ) -> dict[str, Any]:
-    """Return int |dg| dr by concentration and pair with the all-atom run's own noise beside it.
-
-    The noise is that of the mean of the all-atom run, from blocks.
-    """
+    """Return int |dg| dr by concentration and pair with the noise of the all-atom mean beside."""
     result: dict[str, Any] = {}
     for run, target, chunk in zip(measured, targets, chunks, strict=True):
         parts = np.array_split(np.arange(len(chunk.positions)), N_BLOCKS)
