@@ -205,21 +205,6 @@ def test_known_mean_force_is_found_again(tmp_path):
     assert 0.0 < fit.report["explained_variance_left_out"] < 0.9
 
 
-def test_known_pair_forces_are_found_again(tmp_path):
-    """The quick sibling: pairs alone, trajectory to functions, noise as large as the signal."""
-    truth = a_potential(n_radial=0, size=0.05)
-    path = ions_written(tmp_path, "frames", labelled_frames(truth, 30, noise=0.05))
-    data = load_ions(path, baseline=NACL)
-    fit = fit_forces(normal_equations(data, truth.basis), truth.basis)
-    found = CoarsePotential(truth.basis, fit.coefficients, NACL)
-    r = np.linspace(4.5, 9.0, 50)
-    for pair in range(3):
-        expected = truth.short_range(pair, r)[1]
-        rms = np.sqrt(np.mean((found.short_range(pair, r)[1] - expected) ** 2))
-        assert rms < 0.15 * np.sqrt(np.mean(expected**2))
-    assert 0.2 < fit.report["explained_variance_left_out"] < 0.98
-
-
 def test_wall_continues_the_data_and_is_stiff():
     potential = a_potential()
     for pair in range(3):

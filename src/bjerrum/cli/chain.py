@@ -40,9 +40,7 @@ def run(
         run_file(config, output, profile, retry=retry, adopt=adopt)
         return
     if profile is not None or retry or adopt:
-        raise InputError(
-            "--profile, --retry, --adopt: are for campaigns, which have [solutions]"
-        )
+        raise InputError("--profile, --retry, --adopt: are for campaigns, which have [solutions]")
     from bjerrum.configuration import output_folder, read_run_config, with_budget
     from bjerrum.pipeline import run_chain
     from bjerrum.report.page import report_run
