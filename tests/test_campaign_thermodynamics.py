@@ -93,7 +93,7 @@ def test_wrong_settings_are_one_line(tmp_path, old, new, message):
 
 def test_coarsening_needs_trajectories(tmp_path):
     text = LAST.replace(LAST[LAST.index("[simulation]") : LAST.index("[coarsening]")], "")
-    with pytest.raises(InputError, match=r"\[coarsening\] needs \[simulation\]"):
+    with pytest.raises(InputError, match=r"needs \[simulation\]"):
         opened(tmp_path, text)
 
 
