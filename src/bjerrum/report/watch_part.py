@@ -39,6 +39,10 @@ class WatchRecord(Part):
     watch: dict[str, Any]
     """The limits."""
     n_events: Count
+    n_frames: Count | None = None
+    """Frames of the trajectory; None in records of runs from before they were counted."""
+    n_frames_marked: Count | None = None
+    """Of those, the ones that something was seen in or just before."""
     reasons: dict[str, WatchReason]
 
 
@@ -49,9 +53,18 @@ def watch_sentence(records: list[WatchRecord]) -> str:
     if not disturbed:
         return f"The watchdog saw nothing unusual in {n}."
     return (
-        f"The watchdog saw something in {disturbed} of {n}: nothing was dropped, the frames are "
-        "marked in the trajectories."
+        f"The watchdog saw something in {disturbed} of {n}: nothing was dropped, "
+        f"{_marked(records)} marked in the trajectories."
     )
+
+
+def _marked(records: list[WatchRecord]) -> str:
+    """Return "3 of 120 frames are", or "the frames are" where they were not counted."""
+    counts = [(record.n_frames_marked, record.n_frames) for record in records]
+    if any(marked is None or frames is None for marked, frames in counts):
+        return "the frames are"
+    marked = sum(marked or 0 for marked, _ in counts)
+    return f"{marked} of {sum(frames or 0 for _, frames in counts)} frames are"
 
 
 def spans_text(spans: list[list[float]]) -> str:
