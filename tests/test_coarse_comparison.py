@@ -29,8 +29,9 @@ from bjerrum.coarse.refine import (
     noise_of_mean,
     refine,
 )
-from bjerrum.coarse.routine import CoarseningSpec, _better_start
+from bjerrum.coarse.routine import _better_start
 from bjerrum.coarse.simulate import IonBox, Sampling, simulate_ions
+from bjerrum.coarse.spec import CoarseningSpec
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
 from bjerrum.frames import write_frames

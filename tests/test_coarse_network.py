@@ -16,7 +16,6 @@ from bjerrum.coarse.dataset import IonData
 from bjerrum.coarse.dilution import pair_energy, three_body_residual
 from bjerrum.coarse.lammps import export_tables
 from bjerrum.coarse.learning import (
-    NetworkTraining,
     explained_by,
     of_blocks,
     residuals,
@@ -27,6 +26,7 @@ from bjerrum.coarse.network import IonNetwork
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.simulate import IonBox, Sampling, shaken_lattice, simulate_ions
 from bjerrum.coarse.sources import ForceFrames
+from bjerrum.coarse.spec import NetworkTraining
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, ModelError
 from bjerrum.potential.fused.compiler import NoCompiler, find_compiler

@@ -29,13 +29,13 @@ from bjerrum.coarse.fit import (
     normal_equations,
 )
 from bjerrum.coarse.learning import (
-    NetworkTraining,
     explained_by,
     of_blocks,
     residuals,
     train_network,
 )
 from bjerrum.coarse.network import DEFAULT_FORM
+from bjerrum.coarse.spec import NetworkTraining
 
 Blocks = dict[str, NormalEquations]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii, vdw_radii
 from ase.io.formats import open_with_compression
@@ -127,6 +126,8 @@ def _check_labels(atoms: Atoms, where: str) -> None:
 
 
 def _check_overlap(atoms: Atoms, where: str) -> None:
+    import vesin  # loads torch: late, so that planning does without
+
     search = vesin.NeighborList(cutoff=OVERLAP_DISTANCE, full_list=False)
     first, second, distance = search.compute(
         atoms.positions, atoms.cell.array, periodic=True, quantities="ijd"
@@ -209,6 +210,8 @@ def collapsed_pair(atoms: Atoms) -> tuple[str, float] | None:
     Returns its name, "K-K", and its distance in angstrom. Potentials with a well at contacts that
     nobody taught them leave such frames behind.
     """
+    import vesin  # loads torch: late, so that planning does without
+
     symbols = np.array(atoms.get_chemical_symbols())
     metals = sorted(set(symbols) - _NONMETALS)
     reach = {(a, b): COLLAPSED * contact_distance(a, b) for a in metals for b in metals}

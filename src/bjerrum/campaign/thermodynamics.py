@@ -44,7 +44,8 @@ def coarsen_salt(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
     """Learn a potential of the ions alone from the trajectories of all solutions of a salt."""
     from bjerrum.coarse.dataset import Source
     from bjerrum.coarse.dilution import write_pmf_csv
-    from bjerrum.coarse.routine import CoarseningSpec, coarsen
+    from bjerrum.coarse.routine import coarsen
+    from bjerrum.coarse.spec import CoarseningSpec
     from bjerrum.electrostatics import ScreenedCoulomb
     from bjerrum.specification import validate_spec
 
@@ -112,13 +113,13 @@ def solve_salt(folder: Path, parameters: Parameters, inputs: Inputs) -> None:
 def check_ions(model: CoarseModel) -> list[Check]:
     """Return the trust gate of a model of ions: its own checks, and g(r) beside the all-atom one.
 
-    int |g - g_all-atom| dr of each pair must be below 0.25 angstrom, or three times the all-atom
-    run's own noise, at every concentration where that noise is below 0.5 angstrom; one there must
+    int |g - g_all-atom| dr of each pair must be below 0.2 angstrom, or three times the noise of
+    both runs, at every concentration where that noise is below 0.5 angstrom; one there must
     be, or nothing is known of how good the model is.
     """
     from bjerrum.checks import Check
     from bjerrum.coarse.gate import run_coarse_gate
-    from bjerrum.coarse.routine import LIMIT_AT_TRAINING
+    from bjerrum.coarse.judging import CHANCE, LIMIT, noise_of
 
     found = model.card.errors.get("integrated_dg", {})
     noises = {
@@ -132,7 +133,7 @@ def check_ions(model: CoarseModel) -> list[Check]:
         if noises[where] > NOISE_ANGSTROM:
             continue
         for pair, row in rows.items():
-            limit = max(LIMIT_AT_TRAINING, 3 * (row["all_atom_noise_angstrom"] or 0.0))
+            limit = max(LIMIT, CHANCE * noise_of(row))
             value, meaning = row["difference_angstrom"], "int |g - g_all-atom| dr"
             checks.append(Check(f"g(r) {pair} at {where}", value, limit, "angstrom", meaning))
     return [*run_coarse_gate(model), *checks]

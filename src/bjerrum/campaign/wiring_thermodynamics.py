@@ -9,7 +9,7 @@ from typing import Any, Final
 from bjerrum.campaign import kinds
 from bjerrum.campaign.spec import CampaignConfig, CoarseningSection
 from bjerrum.campaign.wiring_labels import LabelWiring
-from bjerrum.coarse.routine import CoarseningSpec
+from bjerrum.coarse.spec import CoarseningSpec
 from bjerrum.graph import Graph, Node
 from bjerrum.reference.classical_force_fields import ClassicalSettings
 from bjerrum.system import Solution

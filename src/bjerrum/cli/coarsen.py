@@ -14,10 +14,10 @@ from bjerrum.cli.options import JsonFlag, print_results
 from bjerrum.console import Console
 
 if TYPE_CHECKING:
-    from bjerrum.coarse.learning import NetworkTraining
     from bjerrum.coarse.model import CoarseModel
-    from bjerrum.coarse.routine import CoarseningSpec, Rdfs
+    from bjerrum.coarse.routine import Rdfs
     from bjerrum.coarse.simulate import IonBox
+    from bjerrum.coarse.spec import CoarseningSpec, NetworkTraining
     from bjerrum.electrostatics import ScreenedCoulomb
 
 _LONGEST_NETWORK = 10.0
@@ -155,7 +155,7 @@ def _check_numbers(temperature: float, skip_ps: float, polish_ps: float) -> None
 
 
 def _spec(**settings: Any) -> CoarseningSpec:
-    from bjerrum.coarse.routine import CoarseningSpec
+    from bjerrum.coarse.spec import CoarseningSpec
     from bjerrum.specification import validate_spec
 
     return validate_spec(settings, CoarseningSpec, "coarsen")
@@ -214,8 +214,8 @@ def _rdfs(
 
 
 def _network(members: int, cutoff: float) -> NetworkTraining:
-    from bjerrum.coarse.learning import NetworkTraining
     from bjerrum.coarse.network import DEFAULT_FORM
+    from bjerrum.coarse.spec import NetworkTraining
     from bjerrum.errors import InputError
 
     if members and cutoff > _LONGEST_NETWORK:

@@ -95,7 +95,7 @@ def _add_own_error(
     console: Console,
 ) -> None:
     """Add what the members of the committee differ by to every row; None for one member."""
-    from bjerrum.coarse.comparison import LOW
+    from bjerrum.coarse.judging import LOW
     from bjerrum.coarse.members import committee_of, error_of_distributions, run_members
 
     distinct = list(dict.fromkeys(boxes))
@@ -136,13 +136,15 @@ def _made(model: CoarseModel) -> dict[str, Any]:
 
 
 def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
+    from bjerrum.coarse.judging import noise_of
+
     if as_json:
         print_results(data, as_json)
     else:
         for row in data["comparisons"]:
             values = ", ".join(
                 f"{pair} {found['difference_angstrom']:.3f} "
-                f"(noise {found['all_atom_noise_angstrom']:.3f})"
+                f"(noise {noise_of(found):.3f}, {found['verdict']})"
                 for pair, found in row["pairs"].items()
             )
             typer.echo(f"{row['concentration_mol_per_L']:.3g} mol/L  int |dg| dr, A: {values}")

@@ -23,7 +23,6 @@ from itertools import combinations_with_replacement, pairwise
 from typing import Any, Final
 
 import numpy as np
-import vesin
 from scipy.interpolate import BSpline
 from scipy.sparse import csr_matrix
 
@@ -179,6 +178,8 @@ def neighbours(
     positions: FloatArray, edges: FloatArray, cutoff: float
 ) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     """Return i, j (each pair once), the vector from i to j and its length."""
+    import vesin  # loads torch: late, so that planning does without
+
     search = vesin.NeighborList(cutoff=cutoff, full_list=False)
     first, second, vectors, r = search.compute(
         positions, np.diag(edges), periodic=True, quantities="ijDd"

@@ -1,9 +1,9 @@
 """A coarse-grained model beside all-atom trajectories that it was not made from.
 
 For every composition int |g_model - g_all-atom| dr between 1.5 angstrom and half the box, with the
-all-atom run's own noise beside it: the expected error of the mean, from blocks. Where that is above
-its limit, the pair and the concentration are named: more all-atom data there is what the model
-needs before it is trusted further (recursion).
+noise of both means beside it and a verdict (:mod:`bjerrum.coarse.judging`). Where a pair does not
+agree, it and the concentration are named: more all-atom data there is what the model needs before
+it is trusted further (recursion).
 """
 
 from __future__ import annotations
@@ -17,32 +17,16 @@ from typing import Any, Final
 import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
+from bjerrum.coarse.judging import LOW, PAIRS, advice, frames_g, pair_rows
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.refine import (
-    N_BLOCKS,
-    integrated_difference,
-    molarity_of,
-    noise_of_mean,
-)
-from bjerrum.coarse.routine import advice
-from bjerrum.coarse.simulate import (
-    BIN_WIDTH,
-    IonBox,
-    Measured,
-    Sampling,
-    ideal_counts,
-    n_bins,
-    simulate_ions,
-)
+from bjerrum.coarse.refine import N_BLOCKS, integrated_difference, molarity_of
+from bjerrum.coarse.simulate import IonBox, Measured, Sampling, simulate_ions
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.properties.kirkwood_buff_rdf import read_partial_rdfs
 from bjerrum.trajectory import iterate_frames, without_marked
 from bjerrum.units import bjerrum_length
 
-PAIRS: Final = ("cc", "ca", "aa")
-LOW: Final = 1.5
-"""Angstrom where the integral begins."""
 _NAMES: Final = {"OW": "O", "H1": "H", "H2": "H", "HW1": "H", "HW2": "H", "NA": "Na", "CL": "Cl"}
 """What GROMACS and AMBER call the atoms."""
 _ALIGN: Final = (8.0, 9.0)
@@ -133,21 +117,11 @@ def _reference(
             f"{', '.join(source)}: expected {N_BLOCKS} frames or more for an error bar, got "
             f"{len(frames)}; use a longer run, or shorten --skip-ps"
         )
-    blocks = np.array([frames_g(part, box, potential) for part in np.array_split(frames, N_BLOCKS)])
-    return Reference(box, frames_g(frames, box, potential), blocks, len(frames), tuple(source))
-
-
-def frames_g(frames: FloatArray, box: IonBox, potential: CoarsePotential) -> FloatArray:
-    """Return g of cc, ca, aa of configurations with cations first, (3, n_bins)."""
-    engine = potential.engine(box.symbols, box.edges)
-    bins = n_bins(box.edge)
-    counts = np.zeros((engine.n_kinds, engine.n_kinds, bins), dtype=np.int64)
-    engine.count(frames % box.edge, BIN_WIDTH, bins, counts)
-    names = potential.basis.elements
-    c, a = names.index(box.cation), names.index(box.anion)
-    rows = [counts[c, c], counts[min(c, a), max(c, a)], counts[a, a]]
-    r = np.asarray((np.arange(bins) + 0.5) * BIN_WIDTH, np.float64)
-    return np.asarray(np.array(rows) / (ideal_counts(box, r) * len(frames)))
+    symbols = tuple(box.symbols)
+    parts = np.array_split(frames, N_BLOCKS)
+    blocks = np.array([frames_g(part, symbols, box, potential) for part in parts])
+    g = frames_g(frames, symbols, box, potential)
+    return Reference(box, g, blocks, len(frames), tuple(source))
 
 
 def compare_model(
@@ -172,27 +146,17 @@ def compare_model(
 
 
 def _row(run: Measured, reference: Reference) -> dict[str, Any]:
-    g = run.g()
-    mean, error = g.mean(axis=0), g.std(axis=0, ddof=1) / np.sqrt(len(g))
     half, r = reference.box.edge / 2, run.r
     inside = (r >= LOW) & (r <= half)
-    noise = noise_of_mean(reference.blocks, r, LOW, half)
-    pairs = {}
-    for k, name in enumerate(PAIRS):
-        pairs[name] = {
-            "difference_angstrom": integrated_difference(r, mean[k], reference.g[k], LOW, half),
-            "all_atom_noise_angstrom": float(noise[k]),
-            "model_noise_angstrom": float(np.sqrt(2 / np.pi) * error[k][inside].sum() * BIN_WIDTH),
-        }
     return {
         "concentration_mol_per_L": molarity_of(reference.box),
         "n_pairs": reference.box.n_cations,
         "edge_angstrom": reference.box.edge,
         "all_atom": list(reference.source),
         "all_atom_frames": reference.n_frames,
-        "pairs": pairs,
+        "pairs": pair_rows(run, reference.g, reference.blocks, reference.box),
         "r_angstrom": r[inside].round(3).tolist(),
-        "g_model": mean[:, inside].round(4).tolist(),
+        "g_model": run.g().mean(axis=0)[:, inside].round(4).tolist(),
         "g_all_atom": reference.g[:, inside].round(4).tolist(),
     }
 
@@ -236,7 +200,7 @@ def compare_pmfs(potential: CoarsePotential, path: Path, *, temperature: float) 
     """Compare the pair PMFs at infinite dilution with a table of short-range ones (kT).
 
     Both get the analytic Coulomb part z z l_B/r; the table's unknown zero is shifted so that both
-    have the same mean between 8 and 9.8 angstrom. Depths are those of the full PMF at the table's
+    have the same mean between 8 and 9 angstrom. Depths are those of the full PMF at the table's
     minima.
     """
     r, table = read_pmfs(path)

@@ -16,6 +16,7 @@ import numpy as np
 
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis, spline_values
+from bjerrum.coarse.judging import PAIRS, rows_beside
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
@@ -36,7 +37,6 @@ from bjerrum.units import bjerrum_length, thermal_energy
 
 FIRST_G: Final = 5e-3
 """g below which distances of a pair count as never visited: the wall takes over."""
-_PAIRS: Final = ("cc", "ca", "aa")
 
 
 def model_of_rdfs(
@@ -103,7 +103,7 @@ def target_of_rdfs(
     Raises InputError for RDFs on different distances.
     """
     runs = [read_partial_rdfs(path, ions_only=True) for path in paths]
-    r, each = runs[0].r, np.array([[run.g[pair] for pair in _PAIRS] for run in runs])
+    r, each = runs[0].r, np.array([[run.g[pair] for pair in PAIRS] for run in runs])
     if any(len(run.r) != len(r) or np.abs(run.r - r).max() > 1e-9 for run in runs):
         raise InputError("the RDFs of all runs must be on the same distances")
     return target_of_table(box, r, each.mean(axis=0), n_independent), r, each
@@ -111,16 +111,9 @@ def target_of_rdfs(
 
 def rdf_errors(measured: Measured, target: Target, r: FloatArray, each: FloatArray) -> Any:
     """Return int |dg| dr of every pair, and the noise of the mean of the all-atom runs."""
-    mine, half = measured.g().mean(axis=0), target.box.edge / 2
-    return {
-        pair: {
-            "difference_angstrom": integrated_difference(
-                measured.r, mine[k], target.g[k], 1.5, half
-            ),
-            "all_atom_noise_angstrom": _noise(r, each[:, k], half),
-        }
-        for k, pair in enumerate(_PAIRS)
-    }
+    half = target.box.edge / 2
+    noise = {pair: _noise(r, each[:, k], half) for k, pair in enumerate(PAIRS)}
+    return rows_beside(measured, target.g, noise, target.box)
 
 
 def _noise(r: FloatArray, runs: FloatArray, high: float) -> float | None:

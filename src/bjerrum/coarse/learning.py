@@ -14,38 +14,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import vesin
-from pydantic import Field
 
 from bjerrum.coarse.basis import Basis, force_columns
 from bjerrum.coarse.dataset import IonData
 from bjerrum.coarse.fit import Fit, NormalEquations, folds_of, solve, sum_of
-from bjerrum.coarse.network import DEFAULT_FORM, IonNetwork
+from bjerrum.coarse.network import IonNetwork
+from bjerrum.coarse.spec import NetworkTraining
 from bjerrum.estimate import FloatArray
-from bjerrum.potential.spec import NetworkSpec
-from bjerrum.specification import Count, NotNegative, Positive, Spec
-
-
-class NetworkTraining(Spec):
-    """How networks of ions are trained.
-
-    members        of the committee, whose mean is used; 0: no network
-    epochs         at most
-    patience       epochs without a gain on the validation blocks, after which training stops
-    weight_decay   of Adam (Loshchilov and Hutter 2019)
-    """
-
-    form: NetworkSpec = DEFAULT_FORM
-    members: Annotated[int, Field(ge=0)] = 0
-    learning_rate: Positive = 0.005
-    batch_frames: Count = 4
-    epochs: Count = 30
-    patience: Count = 4
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    weight_decay: NotNegative = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +42,8 @@ def residuals(
 
     cutoff  of the network, angstrom
     """
+    import vesin  # loads torch: late, so that planning does without
+
     from bjerrum.potential.fused.learning import Frame
 
     found = []

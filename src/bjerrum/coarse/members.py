@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
+from bjerrum.coarse.judging import PAIRS
 from bjerrum.coarse.model import CoarseModel
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, simulate_ions
@@ -25,7 +26,6 @@ from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
 from bjerrum.units import bjerrum_length
 
-PAIRS: Final = ("cc", "ca", "aa")
 SMOOTHED: Final = 10
 """Bins of g(r) over which variances are averaged before noise is taken off: half an angstrom."""
 MINIMA_BELOW: Final = 7.0

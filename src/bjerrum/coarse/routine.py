@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import numpy as np
-from pydantic import Field
 
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis
@@ -22,57 +21,26 @@ from bjerrum.coarse.fit import (
     sum_of,
 )
 from bjerrum.coarse.inverse import first_guess, rdf_errors, target_of_rdfs
-from bjerrum.coarse.learning import NetworkTraining, train_committee
+from bjerrum.coarse.judging import advice, frames_g, pair_rows
+from bjerrum.coarse.learning import train_committee
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
     N_BLOCKS,
     Refined,
     Target,
-    integrated_difference,
     molarity_of,
-    noise_of_mean,
     refine,
 )
-from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, ideal_counts, n_bins
+from bjerrum.coarse.simulate import IonBox, Measured, Sampling
 from bjerrum.coarse.sources import ForceFrames
+from bjerrum.coarse.spec import CoarseningSpec
 from bjerrum.coarse.systems import EQUILIBRATION_PS
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray
-from bjerrum.specification import Count, Positive, Spec
 
 DATASET_FILE: Final = "ions.xyz"
-LIMIT_AT_TRAINING: Final = 0.25
-"""Angstrom that int |g - g_all-atom| dr may reach at a concentration of the training (the published
-models have 0.11 to 0.24), beside three times the all-atom run's own noise."""
-_PAIR_NAMES: Final = ("cc", "ca", "aa")
-
-
-class CoarseningSpec(Spec):
-    """How a coarse-grained model is made; defaults suit alkali halides in water.
-
-    pair_cutoff_angstrom    of the pair splines; the boxes need twice as much
-    spacing_angstrom        of their knots
-    body_cutoff_angstrom    of the three-body terms
-    n_radial                radial functions of the three-body terms; 0: pairs alone
-    members                 of the committee
-    iterations              of the polish on g(r); 0: forces alone
-    polish_ps               of each replica in one iteration
-    replicas                of the runs of the polish
-    network                 many-body networks on top, where there are to be any
-    """
-
-    pair_cutoff_angstrom: Positive = 10.0
-    spacing_angstrom: Positive = 0.25
-    body_cutoff_angstrom: Positive = 7.0
-    n_radial: Annotated[int, Field(ge=0, le=8)] = 4
-    members: Annotated[int, Field(ge=2)] = 8
-    iterations: Annotated[int, Field(ge=0)] = 6
-    polish_ps: Positive = 100.0
-    replicas: Count = 4
-    network: NetworkTraining = NetworkTraining()
-    seed: Annotated[int, Field(ge=0)] = 1
 
 
 Announce = Callable[[str, int, int], None]
@@ -152,7 +120,8 @@ def fit_model(
         errors = compare(refined.measured, targets, data.chunks, potential)
     else:
         rows = rdf_errors(refined.measured[0], target, r, each)
-        errors = {"integrated_dg": {f"{molarity_of(rdfs.box):.3g} mol/L": rows}}
+        found = {f"{molarity_of(rdfs.box):.3g} mol/L": rows}
+        errors = {"integrated_dg": found, "advice": advice(found)}
         made = {**(made or {}), "rdfs": [path.name for path in rdfs.paths]}
     trained = trained if refined.potential.networks else None
     model = _model(data, basis, fit, refined, errors, spec, output.name, made, trained)
@@ -253,20 +222,8 @@ def target_of_frames(chunk: ForceFrames, potential: CoarsePotential) -> Target:
     both are as if each held the noise of single frames alone.
     """
     box = box_of(chunk, potential.baseline)
-    g = _g_of(chunk, potential, box, np.arange(len(chunk.positions)))
+    g = frames_g(np.asarray(chunk.positions), tuple(chunk.symbols), box, potential)
     return Target(box, g, float(len(chunk.positions)))
-
-
-def _g_of(chunk: ForceFrames, potential: CoarsePotential, box: IonBox, chosen: Any) -> FloatArray:
-    engine = potential.engine(chunk.symbols, box.edges)
-    bins = n_bins(box.edge)
-    counts = np.zeros((engine.n_kinds, engine.n_kinds, bins), dtype=np.int64)
-    engine.count(chunk.positions[chosen] % box.edge, BIN_WIDTH, bins, counts)
-    names = potential.basis.elements
-    c, a = names.index(box.cation), names.index(box.anion)
-    rows = [counts[c, c], counts[min(c, a), max(c, a)], counts[a, a]]
-    r = np.asarray((np.arange(bins) + 0.5) * BIN_WIDTH, np.float64)
-    return np.asarray(np.array(rows) / (ideal_counts(box, r) * len(chosen)))
 
 
 def compare(
@@ -275,38 +232,15 @@ def compare(
     chunks: Sequence[ForceFrames],
     potential: CoarsePotential,
 ) -> dict[str, Any]:
-    """Return int |dg| dr by concentration and pair with the noise of the all-atom mean beside."""
+    """Return int |dg| dr by concentration and pair with the noise of both beside."""
     result: dict[str, Any] = {}
     for run, target, chunk in zip(measured, targets, chunks, strict=True):
-        parts = np.array_split(np.arange(len(chunk.positions)), N_BLOCKS)
-        blocks = np.array([_g_of(chunk, potential, target.box, part) for part in parts])
-        mine, half = run.g().mean(axis=0), target.box.edge / 2
-        noise = noise_of_mean(blocks, run.r, 1.5, half)
-        rows = {}
-        for k, name in enumerate(_PAIR_NAMES):
-            found = integrated_difference(run.r, mine[k], target.g[k], 1.5, half)
-            rows[name] = {"difference_angstrom": found, "all_atom_noise_angstrom": float(noise[k])}
+        parts = np.array_split(np.asarray(chunk.positions), N_BLOCKS)
+        symbols, box = tuple(chunk.symbols), target.box
+        blocks = np.array([frames_g(part, symbols, box, potential) for part in parts])
+        rows = pair_rows(run, target.g, blocks, box)
         result[f"{molarity_of(run.box):.3g} mol/L"] = rows
     return {"integrated_dg": result, "advice": advice(result)}
-
-
-def advice(differences: Mapping[str, Any]) -> list[str]:
-    """Say which pair at which concentration needs more all-atom data; empty where all is well."""
-    lines = []
-    for concentration, rows in differences.items():
-        for pair, row in rows.items():
-            limit = max(LIMIT_AT_TRAINING, 3 * row["all_atom_noise_angstrom"])
-            if row["difference_angstrom"] > limit:
-                lines.append(
-                    f"{pair} at {concentration}: int |dg| dr is {row['difference_angstrom']:.2f} "
-                    f"angstrom (limit {limit:.2f}); more all-atom data there, or more iterations"
-                )
-            elif row["all_atom_noise_angstrom"] > LIMIT_AT_TRAINING:
-                lines.append(
-                    f"{pair} at {concentration}: the all-atom run's own noise is "
-                    f"{row['all_atom_noise_angstrom']:.2f} angstrom; it needs more time"
-                )
-    return lines
 
 
 def _model(

@@ -6,7 +6,6 @@ Verlet, Phys. Rev. 159, 98 (1967). The search is vesin's; this module decides wh
 from __future__ import annotations
 
 import numpy as np
-import vesin
 
 from bjerrum.estimate import FloatArray, IntArray
 
@@ -21,6 +20,8 @@ class VerletList:
     """
 
     def __init__(self, cell: FloatArray, cutoff: float, skin: float = 0.8) -> None:
+        import vesin  # loads torch: late, so that planning does without
+
         self.cutoff = cutoff
         self.skin = skin
         self.n_searches = 0

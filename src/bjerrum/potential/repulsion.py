@@ -26,7 +26,6 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.data import atomic_numbers
 
@@ -157,6 +156,8 @@ def fit_repulsion(frames: Sequence[Atoms], elements: Sequence[str], strength: fl
     :func:`~bjerrum.frames.contact_distance`, whichever is shorter. O-H gets a bar in the widest
     part of GAP_BETWEEN that no frame reaches into, if it is 0.1 angstrom wide.
     """
+    import vesin  # loads torch: late, so that planning does without
+
     shortest = {
         _pair(a, b): contact_distance(a, b)
         for a, b in combinations_with_replacement(sorted(elements), 2)
