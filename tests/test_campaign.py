@@ -393,6 +393,36 @@ def test_plan_counts_and_prices_and_writes_nothing(mini):
     assert not (mini.parent / "campaigns").exists()
 
 
+NOT_FOR_PLANS = ("torch", "vesin", "nequip", "openmm", "MDAnalysis", "freud", "scipy.stats")
+
+
+def test_planning_loads_nothing_that_computes(tmp_path):
+    """Training, ready models and coarsening included: their settings come without their code."""
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom bjerrum.cli import app\n"
+        "for path in sys.argv[2:]:\n"
+        "    for word in ('plan', 'status'):\n"
+        "        done = CliRunner().invoke(app, [word, path, '-o', sys.argv[1]])\n"
+        "        assert done.exit_code == 0, done\n"
+        f"        print(*(name for name in {NOT_FOR_PLANS} if name in sys.modules))"
+    )
+    ready = tmp_path / "ready.toml"
+    ready.write_text(
+        MINI.replace('"LiCl", "KCl"', '"LiCl"')
+        .replace('profile = "profile.toml"', "")
+        .replace('potential = "reference"', 'potential = "licl-nnp1"')
+    )
+    paths = [str(path) for path in (*EXAMPLES, ready)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "none"), *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 2 * len(paths) * "\n"
+
+
 def test_costs_of_a_graph_by_hand():
     """A chain of 3 s and 4 s beside 5 single seconds: 7 s with many workers, 12 s with one."""
     graph, kind = Graph(), kinds.BUILD_BOX
