@@ -52,8 +52,21 @@ def _facts(details: dict[str, Any]) -> list[str]:
         f"{floor['network_over_floor']:.1f} times that. What fills the gap: gathering "
         "neighbours' features, sums across vectors, exponentials, and additions "
         "that no multiplication goes with.",
+        *_together(details.get("replicas_at_once")),
         f"- {details['machine']}, {details['threads']} thread, model `{details['model']}` "
         f"(weights {details['model_weights_sha256'][:8]}), version {details['code_version']}.",
+    ]
+
+
+def _together(found: dict[str, Any] | None) -> list[str]:
+    """Return what one process for every core gained, or nothing of older files."""
+    if found is None:
+        return []
+    return [
+        f"- Replicas at once: {found['processes']} processes simulate "
+        f"{found['ps_per_hour_together']:.0f} ps in an hour of the clock, one alone "
+        f"{found['ps_per_hour_alone']:.0f}: {found['gain']:.2f} times (load average before the "
+        f"start {found['load']:.1f})."
     ]
 
 

@@ -21,6 +21,7 @@ from bjerrum import __version__
 from bjerrum.bench.arithmetic import best_rate, operations
 from bjerrum.bench.machine import processor_name
 from bjerrum.bench.overhead import memory_of, python_overhead
+from bjerrum.bench.replicas import replicas_at_once
 from bjerrum.dynamics.inner_fit import sample
 from bjerrum.dynamics.integrators import State, langevin_step, maxwell_boltzmann, start
 from bjerrum.dynamics.multiple import multiple_step
@@ -67,7 +68,8 @@ def bench_md(
     hyperparameters, uncompiled, through ASE's Langevin at 0.5 fs, neighbour list every step,
     without a Coulomb part. Ours, each with Coulomb part, wall and thermostat: the plain network,
     the compiled one, and what longer steps add. CPU time is compared; rounds take turns, so all
-    see the same busy machine; medians are given. One thread each.
+    see the same busy machine; medians are given. One thread each. Replicas at once are timed by the
+    clock: CPU time says nothing of them.
 
     large  a bigger box, for the cost per atom
     Returns what, ratio (picoseconds per CPU hour of physical dynamics), both rates, and details.
@@ -81,6 +83,9 @@ def bench_md(
         overhead = python_overhead(model, atoms, temperature)
         scaling = None if large is None else _scaling(model, atoms, large, steps)
         floor = _floor(model, atoms, parts["network"])
+        together = replicas_at_once(
+            model, atoms, temperature=temperature, steps=4 * steps, rounds=3, announce=announce
+        )
     finally:
         torch.set_num_threads(threads)
     rates = {
@@ -107,6 +112,7 @@ def bench_md(
             "python_overhead_ms": overhead,
             "floor": floor,
             "scaling": scaling,
+            "replicas_at_once": together,
             "threads": 1,
             "peak_memory_MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "model": model.card.name,
