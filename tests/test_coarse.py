@@ -178,6 +178,20 @@ def labelled_frames(potential, n, noise, seed=1):
     return frames
 
 
+def test_known_pair_forces_are_found_again(tmp_path):
+    """The quick sibling of the next one: pairs alone, in about as few frames as are accepted."""
+    truth = a_potential(n_radial=0, size=0.05)
+    frames = labelled_frames(truth, 40, noise=0.05)
+    data = load_ions(ions_written(tmp_path, "a", frames), baseline=NACL)
+    fit = fit_forces(normal_equations(data, truth.basis), truth.basis)
+    r = np.linspace(4.5, 9.0, 50)
+    for pair in range(3):
+        found = CoarsePotential(truth.basis, fit.coefficients, NACL).short_range(pair, r)[1]
+        expected = truth.short_range(pair, r)[1]
+        rms = np.sqrt(np.mean((found - expected) ** 2))
+        assert rms < 0.1 * np.sqrt(np.mean(expected**2))
+
+
 @pytest.mark.slow
 def test_known_mean_force_is_found_again(tmp_path):
     """Coarse-graining a system whose mean force is known, under noise larger than the signal."""
