@@ -406,3 +406,14 @@ def test_wrong_elements_are_refused_before_a_box_is_built(tiny_model, tmp_path, 
     with pytest.raises(InputError, match=r"twice the model's cutoff .6 angstrom"):
         several.simulate_several(str(tiny_model), small, 5, 1, spec(), tmp_path / "a", print)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "every", "kept"),
+    [(0.5, 25.0, None), (2.0, 25.0, 24.0), (3.0, 1.0, 3.0), (0.1, 0.3, None), (1.0, 2.6, 3.0)],
+)
+def test_frames_that_no_whole_number_of_steps_reaches_are_told(step, every, kept):
+    chosen = spec(timestep_fs=step, frame_every_fs=every)
+    assert chosen.frame_stride * step == pytest.approx(every if kept is None else kept)
+    told = chosen.rounded_interval()
+    assert told is None if kept is None else told.startswith(f"frames every {kept:g} fs: ")

@@ -98,6 +98,8 @@ def simulate(
     }
     spec = _validated(given)
     with Console() as console:
+        if (rounded := spec.rounded_interval()) is not None:
+            console.say(rounded)
         if box is None:
             _simulate_solutions(
                 model, str(salt), molality or [], waters or DEFAULT_WATERS, replicas, spec, output,

@@ -47,13 +47,28 @@ class SimulationSpec(Spec):
     evaluation: ForceEvaluation = "auto"
     on_event: Literal["continue", "stop", "off"] = "continue"
 
+    @property
+    def frame_stride(self) -> int:
+        """Steps between frames: the whole number nearest to ``frame_every_fs``, at least one."""
+        return max(1, round(self.frame_every_fs / self.timestep_fs))
+
+    def rounded_interval(self) -> str | None:
+        """Return one line where frames cannot be kept as often as asked; None where they can."""
+        kept = self.frame_stride * self.timestep_fs
+        if abs(kept - self.frame_every_fs) < 1e-6 * self.timestep_fs:
+            return None
+        return (
+            f"frames every {kept:g} fs: {self.frame_every_fs:g} fs are no whole number of steps of "
+            f"{self.timestep_fs:g} fs"
+        )
+
     def dynamics(self, chunk_frames: int = CHUNK_FRAMES, replica: int = 0) -> Dynamics:
         """Return what the runner needs; the length is rounded to whole frames.
 
         chunk_frames  what an interruption loses at most
         Raises InputError for a length of less than a frame.
         """
-        stride = max(1, round(self.frame_every_fs / self.timestep_fs))
+        stride = self.frame_stride
         n_frames = round(self.time_ps * 1e3 / (self.timestep_fs * stride))
         if self.time_ps * 1e3 < 0.999 * self.timestep_fs * stride:
             raise InputError(
