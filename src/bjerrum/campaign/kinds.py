@@ -38,7 +38,7 @@ SIMULATE_CLASSICAL: Final = Kind(
 COARSEN_SALT: Final = Kind("coarsen_salt", 1, f"{_THERMODYNAMICS}:coarsen_salt", "atom frames")
 SOLVE_SALT: Final = Kind("solve_salt", 1, f"{_THERMODYNAMICS}:solve_salt", "theory points")
 MEASURE_STRUCTURE: Final = Kind(
-    "measure_structure", 1, f"{_MEASURING}:measure_structure", "squared atoms frames"
+    "measure_structure", 2, f"{_MEASURING}:measure_structure", "squared atoms frames"
 )
 MEASURE_TRANSPORT: Final = Kind(
     "measure_transport", 1, f"{_MEASURING}:measure_transport", "atom frames"
