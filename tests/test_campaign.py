@@ -29,6 +29,7 @@ from bjerrum.campaign.spec import is_campaign, read_campaign
 from bjerrum.campaign.toml import dumps_toml
 from bjerrum.campaign.wiring import wire
 from bjerrum.cli import app
+from bjerrum.cli.reports import reports_of_campaign, write_campaign_reports
 from bjerrum.database import Database
 from bjerrum.database.queries import list_runs
 from bjerrum.errors import InputError, LockedError
@@ -544,8 +545,10 @@ def test_a_small_campaign_ends_in_the_database(tmp_path_factory, monkeypatch):
     path.write_text(one)
     monkeypatch.chdir(folder)
     opened = open_campaign(path)
-    run_campaign(opened, quiet)
     root = folder / "campaigns" / "mini"
+    assert reports_of_campaign(folder) is None
+    done = run_campaign(opened, quiet, at_end=write_campaign_reports)
+    assert_reported(root, done["at_end"])
     found = status(open_campaign(path))
     assert (found["done"], found["steps"], found["driver"]) == (4, 4, "not running")
     assert found["hours_left"] == 0
@@ -571,6 +574,25 @@ def test_a_small_campaign_ends_in_the_database(tmp_path_factory, monkeypatch):
     assert len(list((root / "steps").iterdir())) == 4, "without --yes nothing is removed"
     assert CliRunner().invoke(app, ["clean", str(path), "--yes"]).exit_code == 0
     assert [p.name.rsplit("-", 1)[0] for p in (root / "steps").iterdir()] == ["build_box"]
+
+
+def assert_reported(root: Path, folder: Path) -> None:
+    """One page of the one solution, whole, that loads nothing; ``bjerrum report`` finds it."""
+    assert folder.resolve() == root / "reports"
+    folder = root / "reports"
+    (page,) = folder.iterdir()
+    assert page.name == "LiCl-2-mol-kg-at-298.15-K.html"
+    text = page.read_text()
+    assert text.rstrip().endswith("</html>")
+    assert "Li–O" in text
+    assert page.stat().st_size < 8e6
+    shown = CliRunner().invoke(app, ["report", str(root)])
+    assert shown.stdout == f"reports: {folder} (1 pages)\n"
+    for extra, message in (["--figure", "x.png"], "has many"), ([], "without reports"):
+        refused = CliRunner().invoke(app, ["report", str(root), *extra])
+        assert isinstance(refused.exception, InputError)
+        assert message in str(refused.exception)
+        page.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
@@ -843,6 +865,10 @@ def test_the_worked_campaign_from_boxes_to_the_database(tmp_path):
     done = call("run", "campaign.toml", "-o", "run", folder=tmp_path, seconds=4 * 3600)
     assert done.returncode == 0, done.stderr
     assert_worked(tmp_path / "run" / "results.sqlite")
+    assert done.stdout.rstrip().endswith("reports: run/reports")
+    pages = list((tmp_path / "run" / "reports").iterdir())
+    assert len(pages) == 9 + 3, "of the solutions, and of the salts' activities"
+    assert all(1e6 < page.stat().st_size < 8e6 for page in pages)
     store = Store(tmp_path / "run")
     assert len(list((store.root / "steps").iterdir())) == len(
         open_campaign(tmp_path / "campaign.toml", tmp_path / "run").campaign.graph

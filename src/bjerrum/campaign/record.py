@@ -177,6 +177,17 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def finished_runs(
+    campaign: Campaign, store: Store, only: Sequence[Part] | None = None
+) -> list[RunRecord]:
+    """Return the runs of those solutions and salts of which something is measured.
+
+    only  these; default all
+    """
+    chosen = campaign.parts if only is None else only
+    return [run for one in chosen if (run := run_record(campaign, one, store)) is not None]
+
+
 def record(
     campaign: Campaign, store: Store, place: str, only: Sequence[Part] | None = None
 ) -> Inserted:
@@ -185,7 +196,6 @@ def record(
     only  these solutions and salts
     Raises InputError or ExternalError for a database that cannot be opened or written.
     """
-    chosen = campaign.parts if only is None else only
-    runs = [run for one in chosen if (run := run_record(campaign, one, store)) is not None]
+    runs = finished_runs(campaign, store, only)
     with Database.open(place, create=True) as database:
         return database.insert(runs)

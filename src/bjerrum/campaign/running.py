@@ -30,10 +30,18 @@ def executor_of(opened: Open) -> Executor:
     return ClusterExecutor(opened.profile, opened.store.root)
 
 
-def run_campaign(opened: Open, announce: Announce, *, retry: bool = False) -> dict[str, Any]:
+def run_campaign(
+    opened: Open,
+    announce: Announce,
+    *,
+    retry: bool = False,
+    at_end: Callable[[Open], Any] = lambda opened: None,
+) -> dict[str, Any]:
     """Do every step that is not done, and bring the database up to date; return the status.
 
-    retry  also try steps again that failed for reasons that will not go away by themselves
+    retry   also try steps again that failed for reasons that will not go away by themselves
+    at_end  called once the database holds what could be done, also when steps have failed; what
+            it returns is "at_end" of the status
     Raises LockedError if another driver works in the folder, ExternalError if the database cannot
     be reached at the beginning or at the end, and the failure of the first step that failed, once
     nothing more can be done.
@@ -54,9 +62,10 @@ def run_campaign(opened: Open, announce: Announce, *, retry: bool = False) -> di
         )
         drive.run()
         record(campaign, opened.store, opened.database)
+        ended = at_end(opened)
     if drive.failed:
         raise _failure_of(drive)
-    return {"steps": len(campaign.graph), "database": opened.database_shown}
+    return {"steps": len(campaign.graph), "database": opened.database_shown, "at_end": ended}
 
 
 class _Recorder:

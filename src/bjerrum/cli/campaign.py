@@ -23,11 +23,14 @@ def run_file(
     """Run a campaign file: what ``bjerrum run`` does with one."""
     from bjerrum.campaign.opening import open_campaign
     from bjerrum.campaign.running import run_campaign
+    from bjerrum.cli.reports import write_campaign_reports
 
     opened = open_campaign(config, output, profile, adopt=adopt)
     with Console() as console:
-        done = run_campaign(opened, console.announce, retry=retry)
-    typer.echo(f"{done['steps']} steps done; database: {done['database']}")
+        done = run_campaign(opened, console.announce, retry=retry, at_end=write_campaign_reports)
+    typer.echo(
+        f"{done['steps']} steps done; database: {done['database']}; reports: {done['at_end']}"
+    )
 
 
 def plan(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bjerrum.console import Console
+from bjerrum.errors import InputError
 
 
 def run(
@@ -63,9 +64,16 @@ def report(
         Path | None, typer.Option(help="Also draw g(r) into this PNG or SVG file.")
     ] = None,
 ) -> None:
-    """Write the report page of a finished run again."""
+    """Write the report page of a finished run again; say where a campaign's pages are."""
+    from bjerrum.cli.reports import reports_of_campaign
     from bjerrum.report.page import read_results, report_run
 
+    campaign = reports_of_campaign(run_folder)
+    if campaign is not None:
+        if figure is not None:
+            raise InputError("--figure is for the folder of a run; a campaign has many")
+        typer.echo(campaign)
+        return
     page = report_run(run_folder)
     if figure is not None:
         from bjerrum.report.static import write_rdf_figure

@@ -86,16 +86,11 @@ def report(
     place: DatabaseName = DEFAULT,
 ) -> None:
     """Write the report of a stored run as one HTML page, such as of a campaign's."""
+    from bjerrum.cli.reports import write_report_of
     from bjerrum.database import Database
-    from bjerrum.database.comparison import with_experiment
-    from bjerrum.database.queries import Filter, curves_of_run, list_estimates, show_run
-    from bjerrum.report.stored import write_stored_report
 
     with Database.open(place, read_only=True) as opened:
-        run = show_run(opened, key)
-        rows = list_estimates(opened, Filter(run=run["hash"]), limit=None)
-        curves = curves_of_run(opened, run["hash"])
-    write_stored_report(run, with_experiment(rows), curves, output)
+        write_report_of(opened, key, output)
     typer.echo(f"report: {output}")
 
 
