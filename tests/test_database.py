@@ -302,7 +302,7 @@ def test_deviations_are_in_combined_errors(database):
     database.insert([replace(run(), estimates=given)])
     rows = {row["hash"]: row for row in with_experiment(list_estimates(database))}
     rows = [rows[e.hash_for(e.solution, model())] for e in given]
-    assert rows[0]["deviation_sigma"] == pytest.approx(3.0)
+    assert rows[0]["deviation_sigma"] is None  # the source of the formula states no error
     assert rows[0]["experiment"]["value"] == pytest.approx(found)
     assert rows[1]["deviation_sigma"] is None  # no error bar
     assert rows[2]["experiment"] is None  # measured at 25 C only
@@ -310,6 +310,19 @@ def test_deviations_are_in_combined_errors(database):
     # neutron diffraction, 1.96 +- 0.02 angstrom (Mason et al. 2015)
     assert rows[4]["deviation_sigma"] is None
     assert rows[5]["deviation_sigma"] == pytest.approx(0.04 / (0.03**2 + 0.02**2) ** 0.5)
+
+
+def test_without_the_experiments_error_there_is_no_deviation(database):
+    """K-O at 2.65 angstrom, no error stated: 0.09 off is not 40 standard errors off."""
+    potassium = SolutionRecord("KCl", 4.0, 298.15)
+    peak = {"quantity": "first_peak", "unit": "angstrom", "subject": "K-O"}
+    one = estimate(2.743, standard_error=0.0023, **peak, solution=potassium)
+    database.insert([replace(run(), estimates=[one])])
+    (row,) = with_experiment(list_estimates(database))
+    assert (row["experiment"]["value"], row["experiment"]["uncertainty"]) == (2.65, None)
+    assert row["deviation_sigma"] is None
+    (beside,) = compare(database, Filter(quantity="first_peak"))
+    assert beside["estimates"][0]["deviation_sigma"] is None
 
 
 def test_compare_puts_models_side_by_side(database):

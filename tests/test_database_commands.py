@@ -202,6 +202,61 @@ def test_commands_from_folder_to_table(folder, command, tmp_path):
     assert json.loads(out)["before"] == json.loads(out)["after"]
 
 
+TWO = ("association by mass action", "association by integral")
+
+
+@pytest.fixture
+def potassium(tmp_path):
+    """A run with a first peak whose measurement has no stated error, and K by two definitions."""
+    from dataclasses import replace
+
+    from bjerrum.database import Database
+    from database_cases import estimate, run
+
+    peak = {"quantity": "first_peak", "unit": "angstrom", "subject": "K-O"}
+    constant = {"quantity": "association_constant", "unit": "L/mol", "subject": "K-Cl"}
+    found = [estimate(2.743, standard_error=0.0023, **peak)]
+    found += [
+        estimate(value, method=method, **constant)
+        for value, method in zip((0.083, 0.116), TWO, strict=True)
+    ]
+    one = replace(run(salt="KCl"), estimates=found, curves=[])
+    place = tmp_path / "potassium.sqlite"
+    with Database.open(str(place), create=True) as database:
+        database.insert([one])
+    return place, one.hash
+
+
+def test_what_is_not_stated_and_two_definitions_are_told(potassium, command, tmp_path):
+    """In the table, in the comparison, in the report and on the page: no 40 sigma."""
+    from starlette.testclient import TestClient
+
+    from bjerrum.database import Database
+    from bjerrum.web import create_app
+
+    place, key = potassium
+    code, out, _ = command("list", "-d", place)
+    lines = out.splitlines()
+    assert code == 0
+    assert [sum(line.endswith(method) for line in lines) for method in TWO] == [1, 1]
+    for words in (["list"], ["compare", "--quantity", "first_peak"]):
+        _, out, _ = command(*words, "-d", place)
+        (line,) = (line for line in out.splitlines() if "first_peak" in line)
+        assert "2.65 (error not stated)   " in line
+        _, out, _ = command(*words, "-d", place, "--json")
+        assert '"deviation_sigma": null' in out
+        assert '"deviation_sigma": 4' not in out
+    command("report", key, "-o", tmp_path / "page.html", "-d", place)
+    pages = [(tmp_path / "page.html").read_text(encoding="utf-8")]
+    with Database.open(str(place), read_only=True) as database:
+        client = TestClient(create_app(database), base_url="http://127.0.0.1:8765")
+        pages += [client.get("/estimates").text, client.get(f"/runs/{key}").text]
+    for page in pages:
+        assert page.count("experiment’s error not stated") == 1
+        assert "σ</span>" not in page
+        assert all(page.count(method) == 1 for method in TWO)
+
+
 def test_a_stored_run_has_a_report_that_can_be_mailed(folder, command, tmp_path):
     place, page = tmp_path / "r.sqlite", tmp_path / "page.html"
     command("import", folder, "-d", place)

@@ -208,6 +208,7 @@ _COLUMNS = {
     "experiment": lambda row: _experiment(row["experiment"]),
     "sigma": lambda row: _sigma(row["deviation_sigma"]),
     "model": lambda row: row["model"] or "",
+    "method": lambda row: row["method"],
 }
 _RUN_COLUMNS = {
     "hash": lambda row: row["hash"][:12],
@@ -225,7 +226,10 @@ def _value(value: float, error: float | None, unit: str) -> str:
 
 
 def _experiment(found: dict[str, Any] | None) -> str:
-    return _value(found["value"], found["uncertainty"], "1") if found else ""
+    if not found:
+        return ""
+    text = _value(found["value"], found["uncertainty"], "1")
+    return text if found["uncertainty"] is not None else f"{text} (error not stated)"
 
 
 def _sigma(deviation: float | None) -> str:

@@ -22,7 +22,7 @@ def with_experiment(estimates: Iterable[Row]) -> list[Row]:
     """Return estimates with ``experiment`` (or None) and ``deviation_sigma`` beside each.
 
     deviation_sigma = (value - measured)/sqrt(standard_error^2 + uncertainty^2); None for a value
-    without an error bar. An uncertainty that the source does not state counts as zero.
+    without an error bar and for a measurement whose uncertainty its source does not state.
     """
     return [{**row, **_beside(row)} for row in estimates]
 

@@ -59,12 +59,12 @@ class Published:
     def deviation(self, value: float, standard_error: float | None) -> float | None:
         """Return (value - measured)/sqrt(standard_error^2 + uncertainty^2).
 
-        None for a value without an error bar; an uncertainty that the source does not state
-        counts as zero.
+        None for a value without an error bar, and beside a measurement whose source states no
+        uncertainty: the computed error alone is no measure of how far the two are apart.
         """
-        if not standard_error:
+        if not standard_error or self.uncertainty is None:
             return None
-        return (value - self.value) / math.hypot(standard_error, self.uncertainty or 0.0)
+        return (value - self.value) / math.hypot(standard_error, self.uncertainty)
 
 
 @lru_cache(maxsize=20_000)
