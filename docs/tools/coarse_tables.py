@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parents[2] / "data" / "nacl-classical"
 PAIRS = ("cc", "ca", "aa")
-PS_PER_FRAME = 0.2
+PS_PER_FRAME = 0.4
+"""Of the comparisons: every second frame of the trajectories."""
 TITLE = ("head", "line")
 MODELS = {
     "compare-4M.json": "4 mol/L",
@@ -38,7 +40,8 @@ def nacl_table() -> str:
         if line is not None:
             rows.append(f"| {title} | published run, 4.0 | {_cells(line)} |")
         rows += [_row_of_run(title, row) for row in data["comparisons"]]
-    return "\n".join([*rows, "", "Å, in brackets the noise of the all-atom run's mean."])
+    note = "Å; in brackets the noise of both means. Bold: the model differs. With a question mark:"
+    return "\n".join([*rows, "", f"{note} not decided. Without either: it agrees."])
 
 
 def _cells(line: dict[str, float]) -> str:
@@ -46,14 +49,18 @@ def _cells(line: dict[str, float]) -> str:
 
 
 def _row_of_run(title: str, row: dict[str, Any]) -> str:
-    cells = " | ".join(
-        f"{row['pairs'][p]['difference_angstrom']:.2f} "
-        f"({row['pairs'][p]['all_atom_noise_angstrom']:.2f})"
-        for p in PAIRS
-    )
+    cells = " | ".join(_judged(row["pairs"][p]) for p in PAIRS)
     time_ns = row["all_atom_frames"] * PS_PER_FRAME / 1e3
     where = f"our runs, {row['concentration_mol_per_L']:.1f}, {time_ns:.1f} ns"
     return f"| {title} | {where} | {cells} |"
+
+
+def _judged(pair: dict[str, Any]) -> str:
+    """Return difference, noise and verdict of a pair, as in ``bjerrum.coarse.judging``."""
+    value = f"{pair['difference_angstrom']:.2f}"
+    noise = math.hypot(pair["all_atom_noise_angstrom"], pair["model_noise_angstrom"])
+    shown = {"agrees": value, "undecided": f"{value}?", "differs": f"**{value}**"}
+    return f"{shown[pair['verdict']]} ({noise:.2f})"
 
 
 def pmf_table() -> str:
@@ -189,6 +196,28 @@ def held_back_table() -> str:
     return "\n".join(rows)
 
 
+def lammps_table() -> str:
+    """Return what runs of licl-cg by LAMMPS and by the engine differ by."""
+    data = _read("../licl-cg/lammps.json")
+    if data is None:
+        return "*Not measured yet.*"
+    rows = ["| | Li-Li | Li-Cl | Cl-Cl |", "|---|---|---|---|"]
+    for name, key in (
+        ("difference of g(r), ∫ dr, Å", "difference_angstrom"),
+        ("expected by chance", "expected_by_chance_angstrom"),
+    ):
+        cells = " | ".join(f"{data['pairs'][p][key]:.2f}" for p in PAIRS)
+        rows.append(f"| {name} | {cells} |")
+    lammps, engine = (data["pressure_MPa"][name] for name in ("lammps", "engine"))
+    note = (
+        f"{data['n_ions']} ions at {data['concentration_mol_per_L']:g} mol/L, {data['replicas']} "
+        f"runs of {data['time_ps_each']:g} ps each, {data['ranks']} ranks. Pressure "
+        f"{lammps['value']:.2f} ± {lammps['standard_error']:.2f} MPa by LAMMPS, "
+        f"{engine['value']:.2f} ± {engine['standard_error']:.2f} MPa by the engine."
+    )
+    return "\n".join([*rows, "", note])
+
+
 def _read(name: str) -> dict[str, Any] | None:
     path = DATA / name
     if not path.is_file():
@@ -204,5 +233,6 @@ TABLES = {
     "coarse noise": noise_table,
     "coarse crystal": crystal_table,
     "coarse held back": held_back_table,
+    "coarse lammps": lammps_table,
 }
 """What stands for ``<!-- generated: NAME -->``."""
