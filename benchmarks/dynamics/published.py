@@ -25,7 +25,7 @@ from stability import commit
 
 from bjerrum import __version__
 from bjerrum.dynamics.chunks import read_chunks
-from bjerrum.dynamics.single import CLAIM
+from bjerrum.dynamics.claims import CLAIM
 from bjerrum.files import write_json
 from bjerrum.frames import read_frames
 from bjerrum.properties.structure import analyse_structure
