@@ -576,6 +576,64 @@ def test_a_small_campaign_ends_in_the_database(tmp_path_factory, monkeypatch):
     assert [p.name.rsplit("-", 1)[0] for p in (root / "steps").iterdir()] == ["build_box"]
 
 
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder, and the same mounted so that not even root can write into it."""
+    there, here = tmp_path / "writable", tmp_path / "read-only"
+    there.mkdir()
+    here.mkdir()
+    bind = ["mount", "--bind", str(there), str(here)]
+    if shutil.which("mount") is None or subprocess.run(bind, check=False).returncode != 0:
+        pytest.skip("mounting a folder needs root, and a machine that allows it")
+    try:
+        again = ["mount", "-o", "remount,ro,bind", str(here)]
+        if subprocess.run(again, check=False).returncode != 0:
+            pytest.skip("mounting a folder read-only is not allowed here")
+        yield there, here
+    finally:
+        subprocess.run(["umount", "-l", str(here)], check=True)
+
+
+def test_a_read_only_disk_is_one_line_and_can_be_looked_at(mini, read_only):
+    """Runs stop with code 2 before they compute; what is there is planned, listed and shown."""
+    from bjerrum.database.exchange import export_file
+    from bjerrum.database.queries import Filter
+    from database_cases import run as stored_run
+
+    there, here = read_only
+    (there / "empty").mkdir()
+    (there / "empty" / ".lock").touch()
+    place = there / "results.sqlite"
+    with Database.open(str(place), create=True) as database:
+        database.insert([stored_run(name="a run")])
+        export_file(database, there / "runs.json", Filter())
+    done = call("run", str(mini), "-o", str(here / "new"), folder=mini.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"bjerrum: {here / 'new'}: cannot be written (Read-only file system); choose another "
+        "output\n"
+    )
+    for words in (
+        ("run", mini, "-o", here / "empty"),
+        ("clean", mini, "-o", here / "empty", "--yes"),
+        ("database", "import", there / "runs.json", "-d", here / "new.sqlite"),
+        ("database", "migrate", "-d", here / "results.sqlite"),
+    ):
+        refused = CliRunner().invoke(app, [str(word) for word in words])
+        assert isinstance(refused.exception, InputError), words
+        assert re.fullmatch(
+            r".+: cannot be written \(Read-only file system\).*", str(refused.exception)
+        )
+    assert [path.name for path in (there / "empty").iterdir()] == [".lock"]
+    assert CliRunner().invoke(app, ["plan", str(mini), "-o", str(here / "empty")]).exit_code == 0
+    listed = CliRunner().invoke(app, ["database", "list", "--runs", "-d", str(here / place.name)])
+    assert "a run" in listed.stdout
+    (there / "results.sqlite-wal").write_bytes(b"changes")
+    refused = CliRunner().invoke(app, ["database", "list", "-d", str(here / place.name)])
+    assert isinstance(refused.exception, InputError)
+    assert "copy both" in str(refused.exception)
+
+
 def assert_reported(root: Path, folder: Path) -> None:
     """One page of the one solution, whole, that loads nothing; ``bjerrum report`` finds it."""
     assert folder.resolve() == root / "reports"

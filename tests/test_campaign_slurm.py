@@ -118,6 +118,9 @@ def drain_the_node(site: Site, root: Path, process: subprocess.Popen[str]) -> No
     site.command("scontrol", "update", node, "state=drain", "reason=test")
     cancel_the_jobs(site, root, process)
     wait_for(lambda: "drained" in site.state())
+    wait_for(lambda: any(event["event"] == "lost" for event in read_journal(root)))
+    wait_for(site.jobs)  # the next one is in the queue, and stays there
+    assert not site.running()
     assert process.poll() is None, "the driver waits for the node"
     site.command("scontrol", "update", node, "state=resume")
 

@@ -28,7 +28,7 @@ from bjerrum.execution.task import Outcome, Task
 from bjerrum.execution.worker import perform
 from bjerrum.graph import Graph, Kind
 from bjerrum.store import RECORD, Store, exclusive
-from toy_steps import MISBEHAVE, MIX, diamond
+from toy_steps import CORES, MISBEHAVE, MIX, diamond
 
 ONE = LocalProfile(workers=1, tie_to_cores=False)
 
@@ -459,6 +459,24 @@ def test_memory_of_a_session():
     assert own > 10
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_steps_have_the_cores_of_their_worker(tmp_path, tied):
+    """Within the steps: each worker's own core and no other, or all of them."""
+    mine = sorted(os.sched_getaffinity(0))
+    graph = Graph()
+    for k in range(4):
+        graph.add(CORES, {"k": k}, title=str(k))
+    profile = LocalProfile(workers=min(2, len(mine)), cores_per_worker=1, tie_to_cores=tied)
+    assert len(drive(graph, tmp_path, profile).done) == 4
+    found = [json.loads(content) for content in values(tmp_path).values()]
+    of_worker = {}
+    for process, thread, program, pid in found:
+        assert process == thread == program
+        assert of_worker.setdefault(pid, process) == process, "the same in every step of a worker"
+    expected = [[core] for core in mine[:2]] if tied else [mine] * len(of_worker)
+    assert sorted(of_worker.values()) == expected
+
+
 def test_cores_are_shared_out():
     n = len(os.sched_getaffinity(0))
     limits = limits_of(LocalProfile())
@@ -517,6 +535,14 @@ def test_jobs_take_no_step_that_their_end_would_cut():
     assert drained(timeout_hours=1) == 9
     assert drained(timeout_hours=9) == 5
     assert drained() == 5
+
+
+def test_lost_jobs_are_seen_as_often_as_heartbeats():
+    """Parsl would look once a minute, and replace a lost job no sooner."""
+    pytest.importorskip("parsl")
+    from bjerrum.execution.cluster import _provider_that_looks_every
+
+    assert _provider_that_looks_every(7)(partition="main").status_polling_interval == 7
 
 
 def test_the_end_of_a_jobs_wall_time_is_no_failure(tmp_path, monkeypatch):

@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bjerrum.errors import InputError, PhysicsCheckFailed
@@ -15,6 +18,7 @@ from bjerrum.graph import Graph, Kind, Node
 MIX = Kind("mix", 1, "toy_steps:mix", unit="numbers")
 JOIN = Kind("join", 1, "toy_steps:join", unit="numbers")
 MISBEHAVE = Kind("misbehave", 1, "toy_steps:misbehave")
+CORES = Kind("cores", 1, "toy_steps:cores")
 SEEN = Kind("seen", 1, "toy_steps:seen")
 
 
@@ -42,6 +46,17 @@ def seen(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
 def where(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
     """Write which graphics card the worker may see."""
     (folder / "value").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+def cores(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:
+    """Write the cores of this process, and of a thread and a program that it starts."""
+    with ThreadPoolExecutor(1) as pool:
+        thread = pool.submit(os.sched_getaffinity, 0).result()
+    command = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+    program = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    time.sleep(1)
+    found = [sorted(os.sched_getaffinity(0)), sorted(thread), program, os.getpid()]
+    (folder / "value").write_text(json.dumps(found))
 
 
 def misbehave(folder: Path, parameters: dict, inputs: dict[str, Path]) -> None:

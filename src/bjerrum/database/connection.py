@@ -5,10 +5,13 @@ SQLite works with a write-ahead log, so readers never wait; a writer waits for t
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -58,7 +61,7 @@ def open_engine(place: str | Path, *, create: bool = False, read_only: bool = Fa
     newer; ExternalError where it cannot be reached.
     """
     url = database_url(place)
-    _check_file(url, create)
+    _check_file(url, create, read_only)
     engine = _engine(url, read_only)
     with _disposed_on_failure(engine):
         with _failures_named(url):
@@ -76,7 +79,7 @@ def migrate(place: str | Path) -> tuple[str | None, str]:
     Raises as :func:`open_engine` does.
     """
     url = database_url(place)
-    _check_file(url, create=False)
+    _check_file(url, create=False, read_only=False)
     engine = _engine(url, read_only=False)
     with _disposed_on_failure(engine):
         with _failures_named(url):
@@ -116,7 +119,7 @@ def shown_place(place: str | Path) -> str:
     return str(place) if "://" not in str(place) else shown(url)
 
 
-def _check_file(url: URL, create: bool) -> None:
+def _check_file(url: URL, create: bool, read_only: bool) -> None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return
     path = Path(url.database or "")
@@ -128,11 +131,24 @@ def _check_file(url: URL, create: bool) -> None:
         )
     if create and not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if _is_on_read_only_disk(path):
+        log = path.with_name(f"{path.name}-wal")
+        if not read_only:
+            raise InputError(f"{path}: cannot be written (Read-only file system)")
+        if log.is_file() and log.stat().st_size:
+            raise InputError(
+                f"{path}: its latest changes are in {log.name} and cannot be read on a read-only "
+                "file system; copy both to another folder"
+            )
+
+
+def _is_on_read_only_disk(path: Path) -> bool:
+    return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
 
 
 def _engine(url: URL, read_only: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+        engine = _sqlite_engine(url)
         _prepare_sqlite(engine, read_only)
         return engine
     options = "-c timezone=UTC" + (" -c default_transaction_read_only=on" if read_only else "")
@@ -146,6 +162,19 @@ def _engine(url: URL, read_only: bool) -> Engine:
         raise ExternalError(
             "PostgreSQL needs psycopg; install it with pip install 'bjerrum[postgresql]'"
         ) from error
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    """Return an engine; a read-only disk is told to SQLite, which would make its log there."""
+    path = Path(url.database or "").absolute()
+    if url.database in (None, "", ":memory:") or not _is_on_read_only_disk(path):
+        return create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+    address = f"file:{quote(str(path))}?immutable=1"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+    return create_engine(url, creator=connect)
 
 
 def _prepare_sqlite(engine: Engine, read_only: bool) -> None:

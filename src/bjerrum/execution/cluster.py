@@ -94,7 +94,6 @@ class ClusterExecutor:
     def _jobs(self, label: str, jobs: PilotJobs, root: Path) -> Any:
         from parsl.executors import HighThroughputExecutor
         from parsl.launchers import SimpleLauncher, SrunLauncher
-        from parsl.providers import SlurmProvider
 
         profile = self._profile
         return HighThroughputExecutor(
@@ -114,7 +113,7 @@ class ClusterExecutor:
             heartbeat_threshold=4 * profile.heartbeat_seconds,
             block_error_handler=False,  # lost jobs are replaced as long as there is work
             encrypted=True,
-            provider=SlurmProvider(
+            provider=_provider_that_looks_every(profile.heartbeat_seconds)(
                 partition=jobs.partition,
                 account=jobs.account,
                 qos=jobs.qos,
@@ -192,6 +191,21 @@ class ClusterExecutor:
         with contextlib.suppress(Exception):  # what Parsl says of jobs that are gone already
             self._kernel.cleanup()
         cancel_jobs(self._name)
+
+
+def _provider_that_looks_every(seconds: int) -> Any:
+    """Return Parsl's provider for Slurm, which looks at its jobs once a minute, with another time.
+
+    A job that is lost, cancelled or drained away is replaced when that is seen, not before.
+    """
+    from parsl.providers import SlurmProvider
+
+    class Provider(SlurmProvider):  # type: ignore[misc]
+        @property
+        def status_polling_interval(self) -> int:
+            return seconds
+
+    return Provider
 
 
 def _outcome(future: Future[str], digest: str) -> Outcome:
