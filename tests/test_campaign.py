@@ -497,8 +497,14 @@ def test_the_forecast_says_what_was_measured_and_what_not(tmp_path):
     )
     lines = {line.split()[0]: line for line in shown.stdout.splitlines()}
     assert "extrapolated: CP2K 2023.1" in lines["label_dc_r2scan"]
-    assert "estimate: " in lines["check_model"]
+    assert "measured: licl-nnp1 in boxes" in lines["check_model"]
     assert "measured: " in lines["build_box"]
+    assert {name for name, cost in shipped_costs().items() if cost.kind == "estimate"} == {
+        "label_r2scan"
+    }
+    assert [shipped_costs()["check_model"].seconds(n) for n in (148, 340)] == pytest.approx(
+        [15.8, 23.7], abs=0.1
+    )
 
 
 def test_every_kind_has_a_shipped_cost():
