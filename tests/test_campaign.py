@@ -651,7 +651,7 @@ def assert_reported(root: Path, folder: Path) -> None:
     assert "Li–O" in text
     assert page.stat().st_size < 8e6
     shown = CliRunner().invoke(app, ["report", str(root)])
-    assert shown.stdout == f"reports: {folder} (1 pages)\n"
+    assert shown.stdout == f"reports: {folder} (1 page)\n"
     for extra, message in (["--figure", "x.png"], "has many"), ([], "without reports"):
         refused = CliRunner().invoke(app, ["report", str(root), *extra])
         assert isinstance(refused.exception, InputError)

@@ -63,4 +63,5 @@ def reports_of_campaign(folder: Path) -> str | None:
             f"{folder}: a campaign without reports; bjerrum run {folder / CONFIG_COPY} -o {folder} "
             "writes one of each solution when it ends"
         )
-    return f"reports: {folder / REPORTS} ({len(pages)} pages)"
+    n_pages = f"{len(pages)} page{'s' if len(pages) > 1 else ''}"
+    return f"reports: {folder / REPORTS} ({n_pages})"
