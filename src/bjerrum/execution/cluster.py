@@ -200,7 +200,7 @@ def _provider_that_looks_every(seconds: int) -> Any:
     """
     from parsl.providers import SlurmProvider
 
-    class Provider(SlurmProvider):  # type: ignore[misc]
+    class Provider(SlurmProvider):
         @property
         def status_polling_interval(self) -> int:
             return seconds
