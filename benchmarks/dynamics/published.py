@@ -127,15 +127,24 @@ def main() -> None:
     parser.add_argument("--box", type=Path, required=True, help="symbols and cell of the runs")
     parser.add_argument("--published", type=Path, required=True)
     parser.add_argument("--skip-ps", type=float, default=3.0)
+    parser.add_argument(
+        "--with-marked", action="store_true", help="keep the frames that the watch marked"
+    )
     parser.add_argument("--note", default="", help="how the runs were made, kept in the JSON")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True)
     arguments = parser.parse_args()
     chunks = list(stretches(arguments.runs, arguments.box))
     result: dict[str, Any] = {}
+    kept = [
+        replace(c, observables={k: v for k, v in c.observables.items() if k != "watchdog"})
+        if arguments.with_marked
+        else c
+        for c in chunks
+    ]
     for pairs in (IONS, WATER):
         structure = analyse_structure(
-            [iter(chunks)], pairs=pairs, r_max=R_MAX, bin_width=BIN_WIDTHS[pairs[0]],
+            [iter(kept)], pairs=pairs, r_max=R_MAX, bin_width=BIN_WIDTHS[pairs[0]],
             skip_ps=arguments.skip_ps,
         )  # fmt: skip
         result |= structure.to_json()["pairs"]
@@ -168,6 +177,7 @@ def main() -> None:
             "skipped_ps": arguments.skip_ps,
             "temperature_K": float(temperature[late].mean()),
             "marked_share": float((marks > 0).mean()),
+            "with_marked": arguments.with_marked,
             "pairs": result,
         },
     )

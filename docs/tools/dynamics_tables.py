@@ -165,10 +165,11 @@ def long_run() -> str:
             f"| {_estimate(data['coordination_number'], 2)} | {min(apart):.2f}-{max(apart):.2f} "
             f"| {data['integral_of_error_angstrom']:.2f} | {min(among):.2f}-{max(among):.2f} |"
         )
+    fate = "kept" if result.get("with_marked") else "left out"
     note = (
         f"{result['length_ps']:.1f} ps after {result['skipped_ps']:g} ps left out, "
         f"{result['temperature_K']:.1f} K; {100 * result['marked_share']:.1f} % of the frames "
-        "carried marks of the watch and were left out. The last column compares the four published "
+        f"carried marks of the watch and were {fate}. The last column compares the four published "
         f"runs with each other. {result['note']}."
     )
     return "\n".join([*rows, "", note])

@@ -121,6 +121,38 @@ def pressed_pairs() -> str:
     return "\n".join(rows)
 
 
+def contact_pairs() -> str:
+    """Return by how much models hold a pair of ions together too well, by their distance."""
+    path = DATA / "contact-pairs.json"
+    if not path.is_file():
+        return "*Not measured yet.*"
+    models = json.loads(path.read_text())["models"]
+    columns = [
+        (name if kind == "all" else f"{name}, unseen frames", found)
+        for name, model in models.items()
+        for kind, found in model.items()
+    ]
+    rows = [
+        "| Li-Cl, Å | frames | " + " | ".join(name for name, _ in columns) + " |",
+        "|---|---" + "|---" * len(columns) + "|",
+    ]
+    for first in columns[0][1]:
+        cells = [
+            f"{row['mean_eV_per_angstrom']:+.3f} ± {row['standard_error']:.3f}"
+            f"{'' if row['frames'] == first['frames'] else ' (' + str(row['frames']) + ')'}"
+            if row is not None
+            else "-"
+            for row in (_at(found, first["from_angstrom"]) for _, found in columns)
+        ]
+        where = f"{first['from_angstrom']:g} to {first['to_angstrom']:g}"
+        rows.append(f"| {where} | {first['frames']} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _at(rows: list[dict[str, Any]], begin: float) -> dict[str, Any] | None:
+    return next((row for row in rows if row["from_angstrom"] == begin), None)
+
+
 TABLES = {
     "learning curves": learning_curves,
     "selected frames": selected_frames,
@@ -128,5 +160,6 @@ TABLES = {
     "calibration": calibration,
     "training bench": training_bench,
     "pressed pairs": pressed_pairs,
+    "contact pairs": contact_pairs,
 }
 """What stands for ``<!-- generated: NAME -->``."""
