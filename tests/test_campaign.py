@@ -715,6 +715,24 @@ def test_a_database_that_goes_away_stops_no_step(mini, monkeypatch, comes_back):
         assert len(list_runs(database)) == 2
 
 
+def test_what_is_done_is_reported_although_a_step_has_failed(mini, monkeypatch):
+    from bjerrum.campaign import running
+    from bjerrum.errors import PhysicsCheckFailed
+    from bjerrum.store import Failure
+
+    opened = open_campaign(mini)
+    first, reported = next(iter(opened.campaign.graph)), []
+
+    def fail(drive: running.Drive) -> None:
+        drive.executor.close()
+        drive.failed[first.hash] = Failure("physics", "too hot", 1, "log", 0.0)
+
+    monkeypatch.setattr(running.Drive, "run", fail)
+    with pytest.raises(PhysicsCheckFailed, match="too hot"):
+        run_campaign(opened, quiet, at_end=reported.append)
+    assert reported == [opened]
+
+
 def test_a_failed_step_is_told_with_its_reason_and_log(mini):
     """The failure is put there by hand, as a worker leaves it."""
     opened = open_campaign(mini)
