@@ -302,6 +302,8 @@ def test_the_report_says_what_was_checked_seen_borrowed_and_spent():
     bare = render_stored_report({**with_all, "document": {}, "cost": {"steps": []}}, [], [])
     assert "no model was checked" in bare
     assert "No watch was kept" in bare
+    assert len(bare) < 100_000, "no figures, no scripts for them"
+    assert "<script" not in bare
 
 
 @pytest.mark.parametrize(

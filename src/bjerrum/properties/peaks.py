@@ -104,8 +104,8 @@ def _require_fall(
         before = float(r[peak + smooth[peak:top].argmin()])
         raise NotResolved(
             f"no minimum can be told after the first peak at {r[peak]:.2f} angstrom: that near "
-            f"{before:.2f} angstrom is filled up to {heights[between[0]]:.3f} of the next maximum, "
-            f"a lower one at {r[lowest]:.2f} angstrom belongs to a later shell"
+            f"{before:.2f} angstrom is filled, only {heights[between[0]]:.3f} below the next "
+            f"maximum, and the lower one at {r[lowest]:.2f} angstrom belongs to a later shell"
         )
 
 

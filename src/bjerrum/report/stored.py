@@ -44,12 +44,14 @@ def write_stored_report(
 def render_stored_report(run: Row, estimates: Sequence[Row], curves: Sequence[Row]) -> str:
     """Return the page as HTML text."""
     environment = page_environment()
-    scripts = [get_plotlyjs(), page_source(environment, "report.js")]
+    rdfs = rdf_figures({c["subject"]: _rdf(c) for c in curves if _is_rdf(c)})
+    pmfs = [_pmf_figure(i, c) for i, c in enumerate(curves) if c["quantity"] == "pmf"]
+    scripts = [get_plotlyjs(), page_source(environment, "report.js")] if rdfs or pmfs else []
     return environment.get_template("stored.html.j2").render(
         run=run,
         estimates=estimates,
-        rdf_figures=rdf_figures({c["subject"]: _rdf(c) for c in curves if _is_rdf(c)}),
-        pmf_figures=[_pmf_figure(i, c) for i, c in enumerate(curves) if c["quantity"] == "pmf"],
+        rdf_figures=rdfs,
+        pmf_figures=pmfs,
         scripts=[Markup(script) for script in scripts],
         script_hashes=[policy_hash(script) for script in scripts],
         stylesheet=Markup(page_source(environment, "report.css")),
