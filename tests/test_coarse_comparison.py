@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -16,6 +17,7 @@ from bjerrum.coarse.comparison import (
     compare_pmfs,
     published_differences,
     references_of,
+    require_published,
 )
 from bjerrum.coarse.dataset import IonData
 from bjerrum.coarse.dilution import write_pmf_csv
@@ -26,6 +28,7 @@ from bjerrum.coarse.refine import (
     Target,
     _score,
     damped_step,
+    names_of,
     noise_of_mean,
     refine,
 )
@@ -219,3 +222,39 @@ def test_topologies_are_one_for_all_or_one_for_each():
     assert one_for_each(files, files) == files
     with pytest.raises(InputError, match="one for each of 3 trajectories, got 2"):
         one_for_each(files[:2], files)
+
+
+def test_boxes_of_one_concentration_are_judged_each(trajectory, tmp_path):
+    """Two boxes that "1.37 mol/L" does not tell apart: one agrees, the other not; both count."""
+    potential = a_potential()
+    frames = ase.io.read(trajectory, ":")
+    for atoms in frames:
+        atoms.set_cell(BOX.edges + 2e-3)
+        atoms.positions = np.random.default_rng(len(atoms)).uniform(0, BOX.edge, (24, 3))
+    write_frames(tmp_path / "wrong.xyz", frames)
+    references = references_of(
+        [tmp_path / "wrong.xyz", trajectory], potential, topologies=[None, None]
+    )
+    found = compare_model(potential, references, replace(SAMPLING, time_ps=6, replicas=2))
+    assert len(found["comparisons"]) == 2
+    assert not found["passed"]
+    assert any(line.startswith("ca at") and ", box 1:" in line for line in found["advice"])
+    assert names_of([BOX]) == ["2.28 mol/L"]
+
+
+def test_what_cannot_be_compared_is_refused(trajectory, tmp_path):
+    potential = a_potential()
+    with pytest.raises(InputError, match="tells no times"):
+        references_of([trajectory], potential, topologies=[None], skip_ps=1.0)
+    frames = ase.io.read(trajectory, ":20")
+    for number, atoms in enumerate(frames):
+        atoms.set_cell(BOX.edges + 0.1 * number)
+    write_frames(tmp_path / "grows.xyz", frames)
+    with pytest.raises(InputError, match="constant size"):
+        references_of([tmp_path / "grows.xyz"], potential, topologies=[None])
+    with pytest.raises(InputError, match="no such file"):
+        compare_pmfs(potential, tmp_path / "none.csv", temperature=TEMPERATURE)
+    short = tmp_path / "short.csv"
+    short.write_text("r_angstrom,g_cc,g_ca,g_aa\n" + "".join(f"{r},1,1,1\n" for r in range(1, 10)))
+    with pytest.raises(InputError, match="ends at 9 angstrom"):
+        require_published([short], BOX)

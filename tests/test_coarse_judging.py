@@ -31,8 +31,9 @@ def row(difference, all_atom, model=0.0):
         (0.21, 0.0, 0.08, "undecided"),
         (0.10, 0.25, 0.0, "undecided"),
         (0.80, 0.25, 0.0, "differs"),
-        (0.21, None, 0.0, "differs"),
-        (0.19, None, 0.0, "agrees"),
+        (0.21, None, 0.0, "undecided"),
+        (0.19, None, 0.0, "undecided"),
+        (0.90, math.nan, 0.1, "undecided"),
     ],
 )
 def test_the_rule(difference, all_atom, model, expected):
@@ -54,6 +55,9 @@ def test_advice_names_pair_concentration_and_what_to_do():
     assert "training" in lines[0]
     assert "more all-atom data" in lines[1]
     assert "longer runs of the model" in lines[2]
+    (line,) = advice({"1.3 mol/L": {"ca": row(0.3, None, 0.2)}})
+    assert "noise not known" in line
+    assert "more all-atom data" in line
     assert noise_of(rows["aa"]) == pytest.approx(math.hypot(0.2, 0.1))
 
 

@@ -405,6 +405,9 @@ def test_wrong_elements_are_refused_before_a_box_is_built(tiny_model, tmp_path, 
     small = [Solution(Salt.parse("LiCl"), 10.0, 298.15)]
     with pytest.raises(InputError, match=r"twice the model's cutoff .6 angstrom"):
         several.simulate_several(str(tiny_model), small, 5, 1, spec(), tmp_path / "a", print)
+    twice = [Solution(Salt.parse("LiCl"), 1.4, 298.15)] * 2
+    with pytest.raises(InputError, match=r"LiCl-1\.4 more than once"):
+        several.simulate_several(str(tiny_model), twice, 26, 1, spec(), tmp_path / "a", print)
     assert not (tmp_path / "a").exists()
 
 

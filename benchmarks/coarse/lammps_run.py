@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model
-from bjerrum.coarse.judging import LOW, PAIRS, frames_g
+from bjerrum.coarse.judging import frames_g
 from bjerrum.coarse.lammps import export_tables
 from bjerrum.coarse.model import CoarseModel, load_coarse
-from bjerrum.coarse.refine import integrated_difference
+from bjerrum.coarse.refine import LOW, PAIRS, integrated_difference
 from bjerrum.coarse.series import box_at
 from bjerrum.coarse.simulate import BIN_WIDTH, shaken_lattice, simulate_ions
 from bjerrum.coarse.systems import EQUILIBRATION_PS, IonBox, Sampling

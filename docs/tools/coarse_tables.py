@@ -74,13 +74,13 @@ def pmf_table() -> str:
     for pair in PAIRS:
         for name, row in first[pair].items():
             cells = [
-                f"{other['model_kT']:.2f} ({other['difference_kT']:+.2f})"
+                f"{other['difference_kT']:+.2f}"
                 for data in found.values()
                 for other in [data["pmf_minima"][pair][name]]
             ]
             known = f"{row['reference_kT']:.2f} at {row['reference_at_angstrom']:.1f} Å"
             rows.append(f"| {NAMES[pair]} | {name} | {known} | {' | '.join(cells)} |")
-    note = "kT; the full PMF, Coulomb part included; in brackets the difference."
+    note = "kT; the full PMF, Coulomb part included; then the differences of the models from it."
     return "\n".join([*rows, "", note])
 
 

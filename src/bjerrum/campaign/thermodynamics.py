@@ -122,12 +122,9 @@ def check_ions(model: CoarseModel) -> list[Check]:
     from bjerrum.coarse.judging import CHANCE, LIMIT, noise_of
 
     found = model.card.errors.get("integrated_dg", {})
-    noises = {
-        where: max(row["all_atom_noise_angstrom"] or 0.0 for row in rows.values())
-        for where, rows in found.items()
-    }
+    noises = {where: max(map(noise_of, rows.values())) for where, rows in found.items()}
     least = min(noises.values(), default=math.inf)
-    meaning = "noise of the all-atom g(r) where it is least, int |dg| dr"
+    meaning = "noise of the all-atom and the model's g(r) where it is least, int |dg| dr"
     checks = [Check("all-atom g(r) is known", least, NOISE_ANGSTROM, "angstrom", meaning)]
     for where, rows in found.items():
         if noises[where] > NOISE_ANGSTROM:

@@ -51,6 +51,7 @@ def compare(
         compare_pmfs,
         published_differences,
         references_of,
+        require_published,
     )
     from bjerrum.coarse.model import load_coarse
     from bjerrum.coarse.systems import EQUILIBRATION_PS, Sampling
@@ -65,6 +66,13 @@ def compare(
         topologies=one_for_each(topology, trajectories),
         skip_ps=skip_ps,
         stride=stride,
+    )
+    known = [path for path in (published, published_model) if path is not None]
+    require_published(known, references[0].box)
+    pmfs = (
+        {}
+        if pmf_table is None
+        else compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
     )
     sampling = Sampling(
         temperature=loaded.card.temperature_K,
@@ -82,9 +90,7 @@ def compare(
         data["published"] = published_differences(
             data["comparisons"][0], published, published_model
         )
-    if pmf_table is not None:
-        data |= compare_pmfs(loaded.potential, pmf_table, temperature=loaded.card.temperature_K)
-    _print_comparison(data, as_json)
+    _print_comparison(data | pmfs, as_json)
 
 
 def _add_own_error(
@@ -95,8 +101,8 @@ def _add_own_error(
     console: Console,
 ) -> None:
     """Add what the members of the committee differ by to every row; None for one member."""
-    from bjerrum.coarse.judging import LOW
     from bjerrum.coarse.members import committee_of, error_of_distributions, run_members
+    from bjerrum.coarse.refine import LOW
 
     distinct = list(dict.fromkeys(boxes))
     runs = run_members(committee_of(model), distinct, sampling, announce=console.announce)
@@ -152,9 +158,23 @@ def _print_comparison(data: dict[str, Any], as_json: bool) -> None:
                 own = row["model_own_error_angstrom"] or {}
                 parts = ", ".join(f"{pair} {value:.3f}" for pair, value in own.items())
                 typer.echo(f"    model's own error, A: {parts or 'none (a committee of one)'}")
-        for pair, value in data.get("published", {}).get("model_difference_angstrom", {}).items():
-            typer.echo(f"{pair}: {value:.3f} A from the published all-atom g(r)")
+        _print_published(data.get("published", {}))
+        for pair, minima in data.get("pmf_minima", {}).items():
+            for name, found in minima.items():
+                typer.echo(
+                    f"{pair}, {name}: {found['model_kT']:.2f} kT at "
+                    f"{found['model_at_angstrom']:.1f} A, {found['difference_kT']:+.2f} kT from "
+                    f"{data['reference']}"
+                )
     for line in data["advice"]:
         typer.echo(f"bjerrum: {line}", err=True)
     if not data["passed"]:
         raise typer.Exit(3)
+
+
+def _print_published(found: dict[str, Any]) -> None:
+    for who in ("model", "own_all_atom", "published_model"):
+        values = found.get(f"{who}_difference_angstrom")
+        if values is not None:
+            parts = ", ".join(f"{pair} {value:.3f}" for pair, value in values.items())
+            typer.echo(f"from the published all-atom g(r), A: {who.replace('_', ' ')} {parts}")

@@ -128,7 +128,7 @@ def _refuse_ion_model(model: str) -> None:
     if is_coarse(model):
         raise InputError(
             f"{model}: is a model of the ions alone, without water; run it with bjerrum ions "
-            "(series, compare, pmf, lammps)"
+            "(series, compare, pmf, lammps, crystal)"
         )
 
 

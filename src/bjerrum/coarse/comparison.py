@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
-from bjerrum.coarse.judging import LOW, PAIRS, advice, frames_g, pair_rows
+from bjerrum.coarse.judging import advice, frames_g, pair_rows
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.refine import N_BLOCKS, integrated_difference, molarity_of
-from bjerrum.coarse.simulate import IonBox, Measured, Sampling, simulate_ions
+from bjerrum.coarse.refine import LOW, N_BLOCKS, PAIRS, integrated_difference, molarity_of, names_of
+from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, simulate_ions
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.properties.kirkwood_buff_rdf import read_partial_rdfs
@@ -29,6 +29,8 @@ from bjerrum.units import bjerrum_length
 
 _NAMES: Final = {"OW": "O", "H1": "H", "H2": "H", "HW1": "H", "HW2": "H", "NA": "Na", "CL": "Cl"}
 """What GROMACS and AMBER call the atoms."""
+_CONSTANT: Final = 1e-3
+"""Angstrom by which the vectors of one box may differ."""
 _ALIGN: Final = (8.0, 9.0)
 """Angstrom over which PMFs are shifted to the same mean."""
 _CORE_KT: Final = 4.0
@@ -73,6 +75,13 @@ def references_of(
             late = np.ones(chunk.n_frames, bool)
             if chunk.times_ps is not None:
                 late = np.asarray(chunk.times_ps) >= skip_ps
+            elif skip_ps > 0:
+                raise InputError(
+                    f"{path}: tells no times, --skip-ps {skip_ps:g} cannot be left out; cut the "
+                    "file, or leave the option out"
+                )
+            if np.ptp(chunk.cells, axis=0).max() > _CONSTANT:
+                raise InputError(f"{path}: expected a box of constant size, got one that changes")
             box, order = _box_of(chunk.symbols, chunk.cells[0], potential, path)
             found = np.asarray(chunk.positions, np.float64)[late][:, order]
             if len(found):
@@ -97,7 +106,7 @@ def _box_of(
     n_cations, edge = int((names == cation).sum()), float(cell[0, 0])
     if not 0 < n_cations < len(order):
         raise InputError(f"{path}: expected ions {cation} and {anion}, found {len(order)} of them")
-    if np.abs(cell - edge * np.eye(3)).max() > 1e-3:
+    if np.abs(cell - edge * np.eye(3)).max() > _CONSTANT:
         raise InputError(f"{path}: the comparison of g(r) needs a cubic box")
     box = IonBox(
         cation=cation,
@@ -136,12 +145,9 @@ def compare_model(
     runs = dict(
         zip(boxes, simulate_ions(potential, boxes, sampling, announce=announce), strict=True)
     )
-    rows, flat = [], {}
-    for reference in references:
-        row = _row(runs[reference.box], reference)
-        rows.append(row)
-        flat[f"{row['concentration_mol_per_L']:.3g} mol/L"] = row["pairs"]
-    lines = advice(flat)
+    rows = [_row(runs[reference.box], reference) for reference in references]
+    names = names_of([reference.box for reference in references])
+    lines = advice({name: row["pairs"] for name, row in zip(names, rows, strict=True)})
     return {"passed": not lines, "comparisons": rows, "advice": lines}
 
 
@@ -188,6 +194,12 @@ def published_differences(
     }
 
 
+def require_published(paths: Sequence[Path], box: IonBox) -> None:
+    """Raise InputError unless every CSV holds RDFs of ions that reach as far as the box's own."""
+    for path in paths:
+        _on_bins(path, np.array([box.edge / 2 - BIN_WIDTH]))
+
+
 def _on_bins(path: Path, r: FloatArray) -> FloatArray:
     """Return g of cc, ca, aa at distances, (3, n)."""
     rdfs = read_partial_rdfs(path, ions_only=True)
@@ -200,8 +212,8 @@ def compare_pmfs(potential: CoarsePotential, path: Path, *, temperature: float) 
     """Compare the pair PMFs at infinite dilution with a table of short-range ones (kT).
 
     Both get the analytic Coulomb part z z l_B/r; the table's unknown zero is shifted so that both
-    have the same mean between 8 and 9 angstrom. Depths are those of the full PMF at the table's
-    minima.
+    have the same mean between 8 and 9 angstrom. Depths are those of the full PMF, each at its own
+    minimum within the window of the table's.
     """
     r, table = read_pmfs(path)
     cation, anion = ions_of_model(potential)
@@ -243,6 +255,8 @@ def _minima(r: FloatArray, own: FloatArray, known: FloatArray) -> dict[str, Any]
 def read_pmfs(path: Path) -> tuple[FloatArray, FloatArray]:
     """Return r (angstrom) and w_cc, w_ca, w_aa (kT), (3, n), of a CSV as `ions pmf` writes it."""
     wanted = ("r_angstrom", "w_cc_kT", "w_ca_kT", "w_aa_kT")
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -16,22 +16,25 @@ import numpy as np
 
 from bjerrum import __version__
 from bjerrum.coarse.basis import Basis, spline_values
-from bjerrum.coarse.judging import PAIRS, rows_beside
+from bjerrum.coarse.judging import advice, rows_beside
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
+    LOW,
+    PAIRS,
     Target,
     integrated_difference,
     molarity_of,
     refine,
     target_of_table,
 )
-from bjerrum.coarse.simulate import IonBox, Measured, Sampling
+from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling
+from bjerrum.coarse.systems import EQUILIBRATION_PS
 from bjerrum.electrostatics import ScreenedCoulomb
 from bjerrum.errors import InputError
 from bjerrum.estimate import FloatArray
 from bjerrum.files import sha256_of
-from bjerrum.properties.kirkwood_buff_rdf import PartialRdfs, read_partial_rdfs
+from bjerrum.properties.kirkwood_buff_rdf import read_partial_rdfs
 from bjerrum.thermodynamics.inverse import inverse_hnc
 from bjerrum.units import bjerrum_length, thermal_energy
 
@@ -64,11 +67,12 @@ def model_of_rdfs(
     sampling = Sampling(
         temperature=temperature,
         time_ps=polish_ps,
-        equilibration_ps=polish_ps / 5,
+        equilibration_ps=max(EQUILIBRATION_PS, polish_ps / 5),
         replicas=replicas,
     )
     refined = refine(first, [target], sampling, iterations=iterations, announce=announce)
     rows = rdf_errors(refined.measured[0], target, r, each)
+    found = {f"{molarity_of(box):.3g} mol/L": rows}
     data: dict[str, Any] = {
         "source": [path.name for path in paths],
         "sha256": [sha256_of(path) for path in paths],
@@ -82,7 +86,7 @@ def model_of_rdfs(
         baseline=baseline.to_json(),
         data=data,
         fit={"method": "inverse HNC and relative entropy on g(r); no forces"},
-        errors={"integrated_dg": {f"{molarity_of(box):.3g} mol/L": rows}},
+        errors={"integrated_dg": found, "advice": advice(found)},
         polish={"history": refined.history, "n_independent": n_independent},
         limits=[
             *COARSE_LIMITS,
@@ -121,15 +125,13 @@ def _noise(r: FloatArray, runs: FloatArray, high: float) -> float | None:
     if len(runs) < 2:
         return None
     mean = runs.mean(axis=0)
-    each = [integrated_difference(r, run, mean, 1.5, high) for run in runs]
+    each = [integrated_difference(r, run, mean, LOW, high) for run in runs]
     return float(np.mean(each) / np.sqrt(len(runs) - 1))
 
 
 def first_guess(target: Target, baseline: ScreenedCoulomb, temperature: float) -> CoarsePotential:
     """Return the pair potential that HNC would need for the target's g."""
     box = target.box
-    from bjerrum.coarse.simulate import BIN_WIDTH
-
     r = np.asarray((np.arange(target.g.shape[1]) + 0.5) * BIN_WIDTH, np.float64)
     inside = r <= box.edge / 2
     charges = dict(baseline.charges)
@@ -161,6 +163,3 @@ def _project(basis: Basis, index: int, r: FloatArray, u: FloatArray) -> FloatArr
     smooth = np.diff(np.eye(splines.shape[1]), n=2, axis=0) * 0.02
     matrix = np.concatenate([splines, smooth])
     return np.linalg.lstsq(matrix, np.concatenate([u[use], np.zeros(len(smooth))]))[0]
-
-
-__all__ = ["PartialRdfs", "first_guess", "model_of_rdfs"]

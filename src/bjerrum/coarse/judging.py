@@ -5,7 +5,7 @@ the same potential differ by the noise of both. A pair at a concentration theref
 
     agrees      if the difference and the noise are both within LIMIT
     differs     if the difference is above LIMIT and above CHANCE times the noise
-    undecided   otherwise: more all-atom data there would tell
+    undecided   otherwise, or if the all-atom noise is not known: more all-atom data would tell
 
 with the noise sqrt(all-atom^2 + model^2), the expected integrals of the two means' own errors.
 """
@@ -19,13 +19,10 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from bjerrum.coarse.potential import CoarsePotential
-from bjerrum.coarse.refine import integrated_difference, noise_of_mean
+from bjerrum.coarse.refine import LOW, PAIRS, integrated_difference, noise_of_mean
 from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, ideal_counts, n_bins
 from bjerrum.estimate import FloatArray
 
-PAIRS: Final = ("cc", "ca", "aa")
-LOW: Final = 1.5
-"""Angstrom where the integral begins."""
 LIMIT: Final = 0.20
 """Angstrom; the published models have 0.11 to 0.24 where they were made, 0.2 to 0.6 elsewhere."""
 CHANCE: Final = 3.0
@@ -84,10 +81,14 @@ def rows_beside(
 
 
 def noise_of(row: Mapping[str, Any]) -> float:
-    """Return the noise of a row's difference, angstrom; an unknown part counts as none."""
-    return math.hypot(
-        row.get("all_atom_noise_angstrom") or 0.0, row.get("model_noise_angstrom") or 0.0
-    )
+    """Return the noise of a row's difference, angstrom; infinite if the all-atom one is unknown.
+
+    Cards of earlier versions do not tell the model's own noise: it counts as none.
+    """
+    known = row.get("all_atom_noise_angstrom")
+    if known is None or math.isnan(known):
+        return math.inf
+    return math.hypot(known, row.get("model_noise_angstrom") or 0.0)
 
 
 def verdict(row: Mapping[str, Any]) -> Verdict:
@@ -106,18 +107,22 @@ def advice(differences: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[s
             found = verdict(row)
             if found == "agrees":
                 continue
-            values = (
+            noise = noise_of(row)
+            known = f"{noise:.2f}" if math.isfinite(noise) else "not known"
+            lines.append(
                 f"{pair} at {concentration}: int |dg| dr is {row['difference_angstrom']:.2f} "
-                f"angstrom, expected {LIMIT:.2f} or less, noise {noise_of(row):.2f}"
+                f"angstrom, expected {LIMIT:.2f} or less, noise {known}; {_todo(found, row)}"
             )
-            todo = (
-                "the model is wrong there: add all-atom data of that concentration to its "
-                "training, or use more iterations"
-                if found == "differs"
-                else "not decided: more all-atom data there"
-                if (row.get("all_atom_noise_angstrom") or 0.0)
-                >= (row.get("model_noise_angstrom") or 0.0)
-                else "not decided: longer runs of the model"
-            )
-            lines.append(f"{values}; {todo}")
     return lines
+
+
+def _todo(found: Verdict, row: Mapping[str, Any]) -> str:
+    if found == "differs":
+        return (
+            "the model is wrong there: add all-atom data of that concentration to its training, or "
+            "use more iterations"
+        )
+    of_model = row.get("model_noise_angstrom") or 0.0
+    if math.isfinite(noise_of(row)) and row["all_atom_noise_angstrom"] < of_model:
+        return "not decided: longer runs of the model"
+    return "not decided: more all-atom data there"

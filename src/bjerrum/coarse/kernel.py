@@ -37,7 +37,6 @@ _TYPES: Final = {
     np.dtype(np.float64): _Double,
     np.dtype(np.float32): _Float,
 }
-MAX_MOMENTS: Final = 32
 
 
 class _Setup(ctypes.Structure):

@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from bjerrum.coarse.dilution import ions_of_model, short_range_pmfs
-from bjerrum.coarse.judging import PAIRS
 from bjerrum.coarse.model import CoarseModel
 from bjerrum.coarse.potential import CoarsePotential
+from bjerrum.coarse.refine import PAIRS
 from bjerrum.coarse.simulate import BIN_WIDTH, IonBox, Measured, Sampling, simulate_ions
 from bjerrum.errors import PhysicsCheckFailed
 from bjerrum.estimate import FloatArray

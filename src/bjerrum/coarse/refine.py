@@ -87,6 +87,10 @@ def integrated_difference(
     return float(np.abs(g - other)[inside].sum() * (r[1] - r[0]))
 
 
+PAIRS: Final = ("cc", "ca", "aa")
+"""Cation-cation, cation-anion, anion-anion."""
+LOW: Final = 1.5
+"""Angstrom where int |dg| dr begins."""
 N_BLOCKS: Final = 16
 """Stretches of an all-atom run of which the noise of its g(r) is estimated."""
 
@@ -302,15 +306,23 @@ def _splines(run: Measured, basis: Basis) -> FloatArray:
 
 def _differences(runs: Sequence[Measured], targets: Sequence[Target]) -> dict[str, Any]:
     rows = {}
-    for run, target in zip(runs, targets, strict=True):
+    names = names_of([run.box for run in runs])
+    for name, run, target in zip(names, runs, targets, strict=True):
         g = run.g().mean(axis=0)
-        values = {
-            name: integrated_difference(run.r, g[k], target.g[k], 1.5, run.box.edge / 2)
-            for k, name in enumerate(("cc", "ca", "aa"))
+        rows[name] = {
+            pair: integrated_difference(run.r, g[k], target.g[k], LOW, run.box.edge / 2)
+            for k, pair in enumerate(PAIRS)
         }
-        name = f"{molarity_of(run.box):.3g} mol/L"
-        rows[name if name not in rows else f"{name}, {run.box.n_cations} pairs"] = values
     return rows
+
+
+def names_of(boxes: Sequence[IonBox]) -> list[str]:
+    """Return "4.02 mol/L" for every box; boxes that this does not tell apart are numbered."""
+    plain = [f"{molarity_of(box):.3g} mol/L" for box in boxes]
+    return [
+        name if plain.count(name) == 1 else f"{name}, box {plain[: k + 1].count(name)}"
+        for k, name in enumerate(plain)
+    ]
 
 
 def molarity_of(box: IonBox) -> float:

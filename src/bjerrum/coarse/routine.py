@@ -21,15 +21,17 @@ from bjerrum.coarse.fit import (
     sum_of,
 )
 from bjerrum.coarse.inverse import first_guess, rdf_errors, target_of_rdfs
-from bjerrum.coarse.judging import advice, frames_g, pair_rows
+from bjerrum.coarse.judging import advice, frames_g, pair_rows, rows_beside
 from bjerrum.coarse.learning import train_committee
 from bjerrum.coarse.model import COARSE_LIMITS, CoarseCard, CoarseModel, save_coarse
 from bjerrum.coarse.potential import CoarsePotential
 from bjerrum.coarse.refine import (
     N_BLOCKS,
+    PAIRS,
     Refined,
     Target,
     molarity_of,
+    names_of,
     refine,
 )
 from bjerrum.coarse.simulate import IonBox, Measured, Sampling
@@ -234,12 +236,15 @@ def compare(
 ) -> dict[str, Any]:
     """Return int |dg| dr by concentration and pair with the noise of both beside."""
     result: dict[str, Any] = {}
-    for run, target, chunk in zip(measured, targets, chunks, strict=True):
+    names = names_of([run.box for run in measured])
+    for name, run, target, chunk in zip(names, measured, targets, chunks, strict=True):
+        if len(chunk.positions) < N_BLOCKS:
+            result[name] = rows_beside(run, target.g, dict.fromkeys(PAIRS), target.box)
+            continue
         parts = np.array_split(np.asarray(chunk.positions), N_BLOCKS)
         symbols, box = tuple(chunk.symbols), target.box
         blocks = np.array([frames_g(part, symbols, box, potential) for part in parts])
-        rows = pair_rows(run, target.g, blocks, box)
-        result[f"{molarity_of(run.box):.3g} mol/L"] = rows
+        result[name] = pair_rows(run, target.g, blocks, box)
     return {"integrated_dg": result, "advice": advice(result)}
 
 

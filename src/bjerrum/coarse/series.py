@@ -173,8 +173,3 @@ def _jackknife(
 ) -> tuple[float, float]:
     value, error = jackknife(replicas, lambda mean: np.array([function(mean)]))
     return float(value[0]), float(error[0])
-
-
-def molarity_grid(low: float, high: float, n: int = 5) -> list[float]:
-    """Return concentrations evenly spread between two, mol/L."""
-    return [float(c) for c in np.linspace(low, high, n)]

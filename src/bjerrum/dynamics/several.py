@@ -50,10 +50,17 @@ def simulate_several(
     On a CUDA device (or with ``evaluation="batched"``) all run at once, as one batch.
     ``folder`` then holds ``<salt>-<molality>-<replica>/trajectory.h5``. The same call goes on
     after an interruption. A run that fails does not stop the others.
-    Raises InputError if the folder belongs to another call, or, before a box is built, if the model
-    does not know the elements or the boxes would be too small for it.
+    Raises InputError if the folder belongs to another call, for a solution given twice, or, before
+    a box is built, if the model does not know the elements or the boxes would be too small for it.
     """
     require_sound_steps(spec.dynamics())
+    names = [_name(solution) for solution in solutions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"expected every solution once, got {', '.join(twice)} more than once; --replicas N "
+            "runs a solution several times"
+        )
     loaded = load_model(model, device=device)
     for solution in solutions:
         _require_fit(loaded, solution, waters)
@@ -67,13 +74,17 @@ def simulate_several(
     def replica(number: int) -> Replica:
         announce("Building boxes", number, total)
         solution = solutions[number // replicas]
-        name = f"{solution.salt.formula}-{solution.molality:g}-{number % replicas + 1}"
+        name = f"{_name(solution)}-{number % replicas + 1}"
         atoms = _box(solution, waters, 1000 * spec.seed + number, folder / name)
         return _replica(loaded, atoms, number, spec, folder / name, folder / name)
 
     return _run_all(
         _Work(model, loaded, spec, folder, device), claim, total, replica, announce, say
     )
+
+
+def _name(solution: Solution) -> str:
+    return f"{solution.salt.formula}-{solution.molality:g}"
 
 
 def simulate_replicas(
