@@ -31,10 +31,11 @@ def nacl_table() -> str:
     rows = ["| made from | beside | Na-Na | Na-Cl | Cl-Cl |", "|---|---|---|---|---|"]
     for where, values in PUBLISHED.items():
         cells = " | ".join(f"{x:.2f}" for x in values)
-        rows.append(f"| published model | published run, {where} | {cells} |")
-    own = next(iter(found.values())).get("published", {}).get("own_all_atom_difference_angstrom")
-    if own is not None:
-        rows.append(f"| (our all-atom runs) | published run, 4.0 | {_cells(own)} |")
+        rows.append(f"| published model, as published | published run, {where} | {cells} |")
+    beside = next(iter(found.values())).get("published", {})
+    for name, key in (("published model", "published_model"), ("our all-atom runs", "own_all_atom")):
+        if line := beside.get(f"{key}_difference_angstrom"):
+            rows.append(f"| {name} | published run, 4.0 | {_cells(line)} |")
     for title, data in found.items():
         line = data.get("published", {}).get("model_difference_angstrom")
         if line is not None:
