@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bjerrum.bench.replicas import replicas_at_once
+from bjerrum.errors import ExternalError
 from bjerrum.frames import read_frames
 from bjerrum.potential.model import load_model
 
@@ -30,7 +31,7 @@ def test_processes_that_need_no_core_gain_their_number(monkeypatch):
 
 def test_a_replica_that_fails_is_told(monkeypatch):
     monkeypatch.setattr("bjerrum.bench.replicas._WORKER", "import sys; sys.exit(7)")
-    with pytest.raises(RuntimeError, match="exit code 7"):
+    with pytest.raises(ExternalError, match="exit code 7"):
         timed()
 
 

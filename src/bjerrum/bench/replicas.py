@@ -17,6 +17,7 @@ import torch
 from ase import Atoms
 
 from bjerrum.dynamics.integrators import langevin_step, maxwell_boltzmann, start
+from bjerrum.errors import ExternalError
 from bjerrum.frames import read_frames, write_frames
 from bjerrum.potential.fused.model import for_dynamics
 from bjerrum.potential.model import Model, load_model
@@ -97,7 +98,7 @@ def _line(worker: subprocess.Popen[str]) -> Any:
     assert worker.stdout is not None
     line = worker.stdout.readline()
     if not line:
-        raise RuntimeError(f"a replica of the benchmark ended early (exit code {worker.wait()})")
+        raise ExternalError(f"bench: a replica ended early with exit code {worker.wait()}")
     return json.loads(line)
 
 

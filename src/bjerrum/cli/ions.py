@@ -118,7 +118,19 @@ def pmf(
     members = committee_of(loaded)
     minima = pmf_minima(loaded.potential, members, temperature=temperature)
     found = {"pmf": str(output), "members": len(members), "minima": minima}
-    print_results(found | {"three_body_residual": residual}, as_json)
+    if as_json:
+        print_results(found | {"three_body_residual": residual}, as_json)
+        return
+    typer.echo(str(output))
+    for pair, rows in minima.items():
+        for row in rows:
+            typer.echo(f"{pair}: " + ", ".join(f"{k} {_short(v)}" for k, v in row.items()))
+    typer.echo(f"three-body residual: {', '.join(f'{k} {_short(v)}' for k, v in residual.items())}")
+
+
+def _short(value: Any) -> str:
+    """Return a number with four digits, and anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @ions.command("lammps")
@@ -180,4 +192,17 @@ def crystal(
             )
             for start in ("crystal", "solution")
         ]
-    print_results({"model": loaded.card.name} | crystal_report(runs), as_json)
+    if as_json:
+        print_results({"model": loaded.card.name} | crystal_report(runs), as_json)
+        return
+    for run in runs:
+        found = run.to_json()
+        constant, known = (
+            found[f"{prefix}lattice_constant_angstrom"] for prefix in ("", "experimental_")
+        )
+        lattice = "" if constant is None else f"; lattice {constant:.2f} A, experiment {known:.2f}"
+        typer.echo(
+            f"{found['salt']} from {found['start']}, {concentration:g} mol/L, {time_ps:g} ps: "
+            f"{found['verdict']}, ordered {found['ordered_start']:.2f} to "
+            f"{found['ordered_end']:.2f}{lattice}"
+        )
