@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -425,3 +428,14 @@ def test_rarely_visited_functions_get_no_large_multiples():
     new = np.zeros((500, size))
     new[:, 1] = 1e-2
     assert np.abs(new @ multiples).max() < 0.5
+
+
+def test_loading_the_engine_leaves_the_process_its_subnormal_numbers():
+    code = """
+import numpy as np
+from bjerrum.coarse.kernel import library
+library()
+assert (np.array([1e-310]) / 3)[0] > 0
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

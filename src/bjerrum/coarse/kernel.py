@@ -9,6 +9,7 @@ a trajectory: at 50 ions a step takes tens of microseconds, which no call from P
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import shutil
 import subprocess
@@ -25,10 +26,13 @@ from bjerrum.coarse.reciprocal import Mesh
 from bjerrum.errors import ExternalError, PhysicsCheckFailed
 from bjerrum.estimate import FloatArray, IntArray
 from bjerrum.files import atomic_path, sha256_of
+from bjerrum.potential.fused.compiler import processor
 
 SOURCE: Final = Path(__file__).with_name("engine.c")
 _PARTS: Final = (SOURCE, SOURCE.with_name("mesh.h"), SOURCE.with_name("network.h"))
-_FLAGS: Final = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
+_FLAGS: Final = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-fPIC")
+"""Of the compilation alone: linked with ``-ffast-math``, by gcc before 13, the engine would set the
+whole process to flush subnormal numbers to zero when it is loaded."""
 _Double = ctypes.POINTER(ctypes.c_double)
 _Int = ctypes.POINTER(ctypes.c_int64)
 _Float = ctypes.POINTER(ctypes.c_float)
@@ -123,15 +127,24 @@ def library() -> ctypes.CDLL:
             "the engine for coarse-grained ions is compiled at its first use, and no C compiler "
             "was found; install one (on Debian: apt-get install gcc)"
         )
-    code = "-".join(sha256_of(part)[:12] for part in _PARTS)
+    of = [*(sha256_of(part) for part in _PARTS), compiler, *_FLAGS, processor()]
+    code = hashlib.sha256("\n".join(of).encode()).hexdigest()[:24]
     path = _cache() / f"coarse-{code}{sysconfig.get_config_var('EXT_SUFFIX')}"
     if not path.is_file():
         with atomic_path(path) as temporary:
-            command = [compiler, *_FLAGS, str(SOURCE), "-o", str(temporary), "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise ExternalError(f"{compiler} cannot compile {SOURCE}: {done.stderr.strip()}")
+            unit = f"{temporary}.o"
+            try:
+                _call([compiler, *_FLAGS, "-c", str(SOURCE), "-o", unit])
+                _call([compiler, "-shared", unit, "-o", str(temporary), "-lm"])
+            finally:
+                Path(unit).unlink(missing_ok=True)
     return ctypes.CDLL(str(path))
+
+
+def _call(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ExternalError(f"{command[0]} cannot compile {SOURCE}: {done.stderr.strip()}")
 
 
 def _cache() -> Path:

@@ -54,7 +54,7 @@ def load_library(source: str) -> ctypes.CDLL:
 
 
 def _key(source: str, compiler: str) -> str:
-    parts = [source, *FLAGS, _version(compiler), _processor()]
+    parts = [source, *FLAGS, _version(compiler), processor()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
@@ -65,7 +65,7 @@ def _version(compiler: str) -> str:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
     """Name what ``-march=native`` looks at: model and instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
