@@ -39,6 +39,8 @@ PAIRS = [*IONS, *WATER]
 BIN_WIDTHS = dict.fromkeys(IONS, 0.2) | dict.fromkeys(WATER, 0.05)
 PUBLISHED_BIN = 0.01
 R_MAX = 12.5
+CONTACT = 3.3
+"""Angstrom; between contact and the pairs with water between them."""
 
 
 def stretches(runs: list[Path], box: Path) -> Iterator[TrajectoryChunk]:
@@ -98,6 +100,34 @@ def distance(r: np.ndarray, g: np.ndarray, other: tuple[np.ndarray, np.ndarray])
     return float((r[1] - r[0]) * np.abs(g[near] - np.interp(r[near], *other)).sum())
 
 
+def contacts(chunks: list[TrajectoryChunk], window_ps: float) -> list[dict[str, float]]:
+    """Return the mean number of Li-Cl pairs within CONTACT in each stretch of a run."""
+    symbols, edge = np.array(chunks[0].symbols), float(chunks[0].cells[0][0, 0])
+    lithium, chloride = (np.flatnonzero(symbols == name) for name in ("Li", "Cl"))
+    times, found = [], []
+    for chunk in chunks:
+        apart = chunk.positions[:, lithium, None] - chunk.positions[:, None, chloride]
+        apart -= edge * np.round(apart / edge)
+        found.append((np.linalg.norm(apart, axis=-1) < CONTACT).sum(axis=(1, 2)))
+        times.append(chunk.times_ps)
+    number, window = np.concatenate(found), (np.concatenate(times) // window_ps).astype(int)
+    return [
+        {"from_ps": k * window_ps, "pairs": float(number[window == k].mean())}
+        for k in np.unique(window)
+    ]
+
+
+def published_contacts(runs: dict[str, dict[str, Any]], box_edge: float, pairs: int) -> list[float]:
+    """Return the same of the published runs, from their g(r)."""
+    found = []
+    for run in runs.values():
+        r, g = run["Li-Cl"]
+        near = r < CONTACT
+        shells = 4 * np.pi * r[near] ** 2 * g[near] * (r[1] - r[0])
+        found.append(float(pairs**2 / box_edge**3 * shells.sum()))
+    return found
+
+
 def draw(ours: dict, theirs: dict, label: str, path: Path) -> None:
     figure, axes = plt.subplots(2, 4, figsize=(13, 6), constrained_layout=True)
     for axis, pair in zip(axes.flat, PAIRS, strict=False):
@@ -130,6 +160,9 @@ def main() -> None:
     parser.add_argument(
         "--with-marked", action="store_true", help="keep the frames that the watch marked"
     )
+    parser.add_argument("--window-ps", type=float, default=20.0, help="of the count of contacts")
+    parser.add_argument("--began-at-ps", type=float, default=0.0, help="of another run")
+    parser.add_argument("--name", default="licl-nnp1", help="in the figure")
     parser.add_argument("--note", default="", help="how the runs were made, kept in the JSON")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True)
@@ -175,16 +208,21 @@ def main() -> None:
         | {
             "length_ps": length,
             "skipped_ps": arguments.skip_ps,
+            "began_at_ps": arguments.began_at_ps,
             "temperature_K": float(temperature[late].mean()),
             "marked_share": float((marks > 0).mean()),
             "with_marked": arguments.with_marked,
+            "contact_pairs": contacts(chunks, arguments.window_ps),
+            "contact_pairs_published": published_contacts(
+                theirs, float(chunks[0].cells[0][0, 0]), list(chunks[0].symbols).count("Li")
+            ),
             "pairs": result,
         },
     )
     for data in result.values():
         for name in ("g", "g_standard_error"):
             data[name] = [np.nan if v is None else v for v in data[name]]
-    draw(result, theirs, f"licl-nnp1, {length:.0f} ps", arguments.figure)
+    draw(result, theirs, f"{arguments.name}, {length:.0f} ps", arguments.figure)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 FRAMES are those that the model was trained on. Forces alone: the energies of both kinds of label
 have no common zero. Frames that the model was tested on keep their own blocks ("held-"), so that
-only they can be held back again; the others are trained on ("t-"). The small boxes come three
-times each, in blocks of their own ("n8-").
+only they can be held back again; the others are trained on ("t-"). The small boxes are blocks of
+their own ("n8-").
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from bjerrum.frames import read_frames, write_frames
 from bjerrum.potential.model import load_model
-
-COPIES = 3
 
 
 def forces_alone(atoms: Atoms, block: str) -> Atoms:
@@ -44,8 +42,8 @@ def main() -> None:
     for atoms in read_frames(arguments.frames, labelled=True):
         seed = str(atoms.info["seed"])
         frames.append(forces_alone(atoms, f"{'held' if seed in tested else 't'}-{seed}"))
-    for atoms in read_frames(arguments.pairs, labelled=True):
-        frames += [forces_alone(atoms, f"n8-{atoms.info['seed']}") for _ in range(COPIES)]
+    pairs = read_frames(arguments.pairs, labelled=True)
+    frames += [forces_alone(atoms, f"n8-{atoms.info['seed']}") for atoms in pairs]
     write_frames(arguments.output, frames)
 
 

@@ -33,7 +33,10 @@ def nacl_table() -> str:
         cells = " | ".join(f"{x:.2f}" for x in values)
         rows.append(f"| published model, as published | published run, {where} | {cells} |")
     beside = next(iter(found.values())).get("published", {})
-    for name, key in (("published model", "published_model"), ("our all-atom runs", "own_all_atom")):
+    for name, key in (
+        ("published model", "published_model"),
+        ("our all-atom runs", "own_all_atom"),
+    ):
         if line := beside.get(f"{key}_difference_angstrom"):
             rows.append(f"| {name} | published run, 4.0 | {_cells(line)} |")
     for title, data in found.items():

@@ -175,6 +175,29 @@ def long_run() -> str:
     return "\n".join([*rows, "", note])
 
 
+def contacts() -> str:
+    """Return the number of contact pairs in the course of the runs at 2.47 mol/L."""
+    result = _read("licl-2.47M.json")
+    if result is None or "contact_pairs" not in result:
+        return _NOT_YET
+    rows = ["| run | Li-Cl pairs within 3.3 Å, of 24 |", "|---|---|"]
+    course = result["contact_pairs"]
+    rows.append(f"| `licl-nnp1`, stretches of 20 ps from its start | {_course(course)} |")
+    after = _read("licl-contact.json")
+    if after is not None:
+        step = after["contact_pairs"][1]["from_ps"] - after["contact_pairs"][0]["from_ps"]
+        rows.append(
+            f"| `licl-contact`, stretches of {step:g} ps, from {after['began_at_ps']:g} ps of that run "
+            f"| {_course(after['contact_pairs'])} |"
+        )
+    published = ", ".join(f"{n:.1f}" for n in result["contact_pairs_published"])
+    return "\n".join([*rows, f"| published runs, means | {published} |"])
+
+
+def _course(rows: list[dict[str, float]]) -> str:
+    return ", ".join(f"{row['pairs']:.1f}" for row in rows)
+
+
 def constant_pressure() -> str:
     """Return the density of the run at constant pressure."""
     result = _read("constant-pressure.json")
@@ -208,5 +231,6 @@ TABLES = {
     "dynamics poisoned": poisoned,
     "dynamics long run": long_run,
     "dynamics pressure": constant_pressure,
+    "dynamics contacts": contacts,
 }
 """What stands for ``<!-- generated: NAME -->``."""
