@@ -187,7 +187,7 @@ def contacts() -> str:
     if after is not None:
         step = after["contact_pairs"][1]["from_ps"] - after["contact_pairs"][0]["from_ps"]
         rows.append(
-            f"| `licl-contact`, stretches of {step:g} ps, begun at {after['began_at_ps']:g} ps of it "
+            f"| `licl-contact`, {step:g} ps each, begun at {after['began_at_ps']:g} ps of it "
             f"| {_course(after['contact_pairs'])} |"
         )
     published = ", ".join(f"{n:.1f}" for n in result["contact_pairs_published"])
