@@ -1,4 +1,4 @@
-"""Two runs that go wrong, and what ``bjerrum simulate`` says of them.
+"""Runs that go wrong, and what ``bjerrum simulate`` says of them.
 
     python benchmarks/dynamics/poisoned.py box.xyz OUT.json [--model licl-nnp1]
 
@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -50,7 +51,7 @@ def simulate(folder: Path, model: str, box: Path, *options: str) -> dict[str, An
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     partial = folder / "run.h5.partial"
     flagged = [*folder.glob("*flagged.extxyz"), *partial.glob("*.extxyz")]
-    frames = [frame for path in flagged for frame in read_frames(path)]
+    frames = [frame for path in flagged for frame in ase.io.read(path, ":")]
     kept = [path for path in (output, partial / "stopped.h5") if path.exists()]
     return {
         "options": list(options),
