@@ -35,8 +35,8 @@ SIMULATE_MODEL: Final = Kind(
 SIMULATE_CLASSICAL: Final = Kind(
     "simulate_classical", 1, f"{_PREPARATION}:sample_classical", "atom ps"
 )
-COARSEN_SALT: Final = Kind("coarsen_salt", 1, f"{_THERMODYNAMICS}:coarsen_salt", "atom frames")
-SOLVE_SALT: Final = Kind("solve_salt", 1, f"{_THERMODYNAMICS}:solve_salt", "theory points")
+COARSEN_SALT: Final = Kind("coarsen_salt", 2, f"{_THERMODYNAMICS}:coarsen_salt", "atom frames")
+SOLVE_SALT: Final = Kind("solve_salt", 2, f"{_THERMODYNAMICS}:solve_salt", "theory points")
 MEASURE_STRUCTURE: Final = Kind(
     "measure_structure", 2, f"{_MEASURING}:measure_structure", "squared atoms frames"
 )
